@@ -1,0 +1,1 @@
+"""The gateway: it admits callers, runs their calls and talks to one Voice Live endpoint."""

@@ -1,0 +1,142 @@
+"""What must be set, what may not be set together, what is unsafe. Pure: settings in, problems out."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from app.config import Settings
+
+MAX_INSTRUCTIONS_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the settings."""
+
+    variable: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.what} {self.remedy}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `problems` holds every one of them."""
+
+    def __init__(self, problems: Iterable[Problem], note: str | None = None) -> None:
+        self.problems = list(problems)
+        self.note = note
+        lines = ["The settings cannot be used:", *(f"  {problem}" for problem in self.problems)]
+        super().__init__("\n".join([*lines, note] if note else lines))
+
+
+def find_problems(settings: "Settings") -> Iterator[Problem]:
+    """Everything that is missing, contradictory or unsafe in settings whose values are well formed."""
+    yield from _missing(settings)
+    yield from _contradictions(settings)
+    yield from _bad_address(
+        "AZURE_VOICELIVE_ENDPOINT",
+        settings.azure_voicelive_endpoint,
+        "https://your-resource.services.ai.azure.com",
+    )
+    yield from _bad_address(
+        "AZURE_AUTHORITY_HOST", settings.azure_authority_host, "https://login.microsoftonline.com"
+    )
+    yield from _bad_instructions(settings.azure_voicelive_instructions_file)
+
+
+def _missing(settings: "Settings") -> Iterator[Problem]:
+    required = ["azure_voicelive_endpoint", "azure_voicelive_voice_name"]
+    if settings.azure_voicelive_voice_type == "azure-custom":
+        required.append("azure_voicelive_voice_endpoint_id")
+    service_principal = ["azure_tenant_id", "azure_client_id", "azure_client_secret"]
+    if settings.azure_voicelive_model and not settings.azure_voicelive_agent_id:
+        if any(getattr(settings, name) for name in service_principal):
+            required += service_principal
+        else:
+            required.append("azure_voicelive_api_key")
+    elif settings.azure_voicelive_agent_name and not settings.azure_voicelive_agent_id:
+        required += ["azure_voicelive_project_name", *service_principal]
+    else:
+        required += ["azure_voicelive_agent_id", "azure_voicelive_project_name", "azure_voicelive_api_key"]
+        required += service_principal
+    for name in required:
+        if not getattr(settings, name):
+            yield Problem(
+                name.upper(), "is missing.", f"Set it to {type(settings).model_fields[name].description}."
+            )
+
+
+def _contradictions(settings: "Settings") -> Iterator[Problem]:
+    modes = ["azure_voicelive_agent_id", "azure_voicelive_agent_name", "azure_voicelive_model"]
+    chosen = [name.upper() for name in modes if getattr(settings, name)]
+    for name in chosen[1:]:
+        yield Problem(name, f"contradicts {chosen[0]}: each says who answers.", "Keep only one of the two.")
+    if settings.azure_voicelive_agent_version and not settings.azure_voicelive_agent_name:
+        yield Problem(
+            "AZURE_VOICELIVE_AGENT_VERSION",
+            "has no meaning without AZURE_VOICELIVE_AGENT_NAME.",
+            "Set the name, or leave the version out.",
+        )
+    if settings.azure_voicelive_instructions_file and not settings.azure_voicelive_model:
+        yield Problem(
+            "AZURE_VOICELIVE_INSTRUCTIONS_FILE",
+            "has no meaning with an agent, which has instructions of its own.",
+            "Leave it out, or set AZURE_VOICELIVE_MODEL instead of the agent.",
+        )
+    if (
+        settings.azure_voicelive_voice_type == "azure-realtime-native"
+        and settings.azure_voicelive_model != "azure-realtime"
+    ):
+        yield Problem(
+            "AZURE_VOICELIVE_VOICE_TYPE",
+            "azure-realtime-native voices speak with the model azure-realtime only.",
+            "Choose another voice type, or set AZURE_VOICELIVE_MODEL to azure-realtime.",
+        )
+
+
+def _bad_address(variable: str, address: str | None, example: str) -> Iterator[Problem]:
+    """A plain-text address would carry credentials in the open, so only loopback may be `http`."""
+    if not address:
+        return
+    remedy = f"Set it to an address such as {example}."
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield Problem(variable, "is not an address.", remedy)
+        return
+    if parts.scheme not in ("http", "https") or not host:
+        yield Problem(variable, "is not an https address.", remedy)
+    elif parts.username is not None or parts.query or parts.fragment:
+        yield Problem(variable, "carries more than scheme, host, port and path.", remedy)
+    elif parts.scheme == "http" and not is_loopback(host):
+        yield Problem(variable, "is plain http, which would send credentials in the open.", remedy)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bad_instructions(file: Path | None) -> Iterator[Problem]:
+    if file is None:
+        return
+    variable, remedy = "AZURE_VOICELIVE_INSTRUCTIONS_FILE", "Name a UTF-8 text file of at most 64 KiB."
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        yield Problem(variable, "cannot be read as UTF-8 text.", remedy)
+        return
+    if len(text.encode()) > MAX_INSTRUCTIONS_BYTES or not text.strip():
+        yield Problem(variable, "is empty or too long.", remedy)
