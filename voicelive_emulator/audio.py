@@ -56,7 +56,8 @@ def _alaw_compressed() -> NDArray[np.uint8]:
     exponent = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 4, 0)
     mantissa = (magnitude >> np.maximum(exponent, 1)) & 15
     sign = np.where(sample < 0, 0, 0x80)
-    return ((sign | (exponent << 4) | mantissa) ^ _ALAW_TOGGLE).astype(np.uint8)
+    compressed: NDArray[np.uint8] = ((sign | (exponent << 4) | mantissa) ^ _ALAW_TOGGLE).astype(np.uint8)
+    return compressed
 
 
 _ULAW_TO_PCM16 = _ulaw_expanded()

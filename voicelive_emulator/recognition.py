@@ -1,0 +1,124 @@
+"""Speech to text: Moonshine tiny (English), an encoder and a decoder that writes one token at a time.
+
+One pair of models serves all sessions. Long audio is cut at its quietest points, since the model
+knows short utterances. What holds no speech gives no text.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
+from voicelive_emulator.inference import Model, Tensor
+from voicelive_emulator.model_files import ModelFiles
+
+_LONGEST_PIECE = 12 * MODEL_RATE_HZ
+_EARLIEST_CUT = 6 * MODEL_RATE_HZ
+_LOUDNESS_WINDOW = MODEL_RATE_HZ // 5
+_SHORTEST_INPUT = MODEL_RATE_HZ // 10
+
+_START_TOKEN = 1
+_END_TOKEN = 2
+_TOKENS_PER_SECOND = 6.5
+_SPARE_TOKENS = 8
+_HEADS = 8
+_HEAD_SIZE = 36
+
+_LONGEST_LOOP = 8
+_LOOP_REPEATS = 4
+
+
+class Recognizer:
+    """Recognises English speech; one for all sessions, safe in threads."""
+
+    def __init__(self, files: ModelFiles) -> None:
+        self._encoder = Model(files.recognition_encoder)
+        self._decoder = Model(files.recognition_decoder)
+        self._past_names = [name for name in self._decoder.inputs if name.startswith("past_key_values")]
+        self._tokens = _read_tokens(files.recognition_tokens)
+
+    def transcribe(self, samples: Samples) -> str:
+        """Return what is said in `samples`, "" for no speech. Blocks: about 45 ms for each second."""
+        texts = (self._transcribe_piece(piece) for piece in split_at_pauses(samples))
+        return " ".join(text for text in texts if text)
+
+    def _transcribe_piece(self, samples: Samples) -> str:
+        longest = int(len(samples) / MODEL_RATE_HZ * _TOKENS_PER_SECOND) + _SPARE_TOKENS
+        audio = np.pad(samples, (0, max(0, _SHORTEST_INPUT - len(samples))))[np.newaxis]
+        # The decoder takes the mask of the samples, not of the encoder's frames.
+        mask = np.ones(audio.shape, np.int64)
+        (encoded,) = self._encoder.run({"input_values": audio, "attention_mask": mask})
+        return self._detokenized(self._decode(encoded, mask, longest))
+
+    def _decode(self, encoded: Tensor, mask: Tensor, longest: int) -> list[int]:
+        """Write the likeliest token after token, until the end or the longest plausible text."""
+        past = dict.fromkeys(self._past_names, np.zeros((1, _HEADS, 0, _HEAD_SIZE), np.float32))
+        tokens: list[int] = []
+        while len(tokens) < longest:
+            last = tokens[-1] if tokens else _START_TOKEN
+            logits, *present = self._decoder.run(
+                {
+                    "input_ids": np.array([[last]], np.int64),
+                    "encoder_hidden_states": encoded,
+                    "encoder_attention_mask": mask,
+                    "use_cache_branch": np.array([bool(tokens)]),
+                    **past,
+                }
+            )
+            token = int(logits[0, -1].argmax())
+            if token == _END_TOKEN:
+                break
+            for name, value in zip(self._past_names, present, strict=True):
+                # The cross-attention is computed once; later steps return it empty.
+                if not tokens or ".decoder." in name:
+                    past[name] = value
+            tokens.append(token)
+            loop = _loop_length(tokens)
+            if loop:
+                return tokens[: len(tokens) - loop * (_LOOP_REPEATS - 1)]
+        return tokens
+
+    def _detokenized(self, tokens: list[int]) -> str:
+        text = b"".join(self._tokens[token] for token in tokens if token > _END_TOKEN)
+        return text.decode("utf-8", "ignore").replace("\u2581", " ").strip()
+
+
+def split_at_pauses(samples: Samples) -> list[Samples]:
+    """Cut audio into pieces of at most 12 s, each at the quietest point after its first 6 s."""
+    pieces = []
+    while len(samples) > _LONGEST_PIECE:
+        window = np.ones(_LOUDNESS_WINDOW, np.float32) / _LOUDNESS_WINDOW
+        loudness = np.convolve(np.square(samples[_EARLIEST_CUT:_LONGEST_PIECE]), window, mode="valid")
+        cut = _EARLIEST_CUT + int(loudness.argmin()) + _LOUDNESS_WINDOW // 2
+        pieces.append(samples[:cut])
+        samples = samples[cut:]
+    return [*pieces, samples]
+
+
+def _loop_length(tokens: list[int]) -> int:
+    """Return the length of the phrase that the text has come to repeat, 0 if it does not."""
+    for length in range(1, _LONGEST_LOOP + 1):
+        tail = tokens[-length * _LOOP_REPEATS :]
+        if len(tail) == length * _LOOP_REPEATS and tail == tail[:length] * _LOOP_REPEATS:
+            return length
+    return 0
+
+
+def _read_tokens(path: Path) -> list[bytes]:
+    """Read the vocabulary: for each token its length and its UTF-8 bytes, "▁" standing for a space.
+
+    A length of 128 or more takes two bytes, low seven bits first.
+    """
+    data = path.read_bytes()
+    tokens = []
+    position = 0
+    while position < len(data):
+        length = data[position]
+        position += 1
+        if length >= 128:
+            length = data[position] * 128 + length - 128
+            position += 1
+        tokens.append(data[position : position + length])
+        position += length
+    return tokens
