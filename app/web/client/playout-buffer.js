@@ -27,6 +27,13 @@ const DECODE_SAMPLES = 128;
  *   | {type: 'underrun', id: string}} PlayoutEvent
  */
 
+/**
+ * What the playout worklet is told, a method of the buffer each.
+ *
+ * @typedef {{type: 'push', id: string, pcm: ArrayBuffer}
+ *   | {type: 'end' | 'clear' | 'hold' | 'resume', id: string}} PlayoutCommand
+ */
+
 /** One response: what has arrived of it and how much of that has been played. */
 class Response {
   /** @param {string} id @param {number} outputRateHz */

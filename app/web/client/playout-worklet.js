@@ -7,10 +7,7 @@
 
 import { PlayoutBuffer } from './playout-buffer.js';
 
-/**
- * @typedef {{type: 'push', id: string, pcm: ArrayBuffer}
- *   | {type: 'end' | 'clear' | 'hold' | 'resume', id: string}} PlayoutCommand
- */
+/** @typedef {import('./playout-buffer.js').PlayoutCommand} PlayoutCommand */
 
 const LEVEL_INTERVAL_S = 0.04;
 

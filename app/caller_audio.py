@@ -1,0 +1,35 @@
+"""Caller speech on its way to Voice Live: whole samples, in order, bounded. Pure."""
+
+from typing import Final
+
+from app.messages import BYTES_PER_MS
+
+MAX_HELD_BYTES: Final = 10_000 * BYTES_PER_MS
+"""Ten seconds, so that no first words are lost while the upstream session opens."""
+
+MAX_CHUNK_BYTES: Final = 1_000 * BYTES_PER_MS
+
+
+class CallerAudioBuffer:
+    """The queue between the caller's socket and Voice Live's. PCM16 LE, 24 kHz, mono."""
+
+    def __init__(self) -> None:
+        self.refused_bytes = 0
+        self._held = bytearray()
+        self._odd_byte = b""
+
+    def add(self, data: bytes) -> None:
+        """Take a frame; an odd byte is kept for the next one. When full, the newest is refused."""
+        data = self._odd_byte + data
+        whole = len(data) - len(data) % 2
+        self._odd_byte = data[whole:]
+        if len(self._held) + whole > MAX_HELD_BYTES:
+            self.refused_bytes += whole
+            return
+        self._held += data[:whole]
+
+    def take(self) -> bytes:
+        """The oldest audio, at most one second of it; empty when there is none."""
+        chunk = bytes(self._held[:MAX_CHUNK_BYTES])
+        del self._held[:MAX_CHUNK_BYTES]
+        return chunk

@@ -1,0 +1,135 @@
+"""The entry point: the FastAPI application, and `python -m app.main`."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Final
+
+import structlog
+import uvicorn
+from fastapi import Depends, FastAPI, WebSocket
+from fastapi.responses import JSONResponse
+
+from app import admission, page
+from app.config import Settings, SettingsError, load_settings
+from app.lifecycle import GatewayServer, Lifecycle, Phase
+from app.messages import MAX_MESSAGE_BYTES
+from app.service import VoiceLiveSessionManager
+from app.telemetry import configure_logs
+from app.voicelive.endpoint import open_endpoint
+
+PING_S: Final = 10.0
+"""A client that vanished is noticed within ping and pong time-outs together: 20 s."""
+
+SHUTDOWN_TIMEOUT_S: Final = 5
+
+EXIT_BAD_SETTINGS: Final = 2
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway for these settings."""
+    lifecycle = Lifecycle()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        log.info("gateway.starting", **settings.describe())
+        for warning in settings.warnings():
+            log.warning("settings.warning", message=warning)
+        async with open_endpoint(settings) as (endpoint, credentials), asyncio.TaskGroup() as background:
+            app.state.endpoint = endpoint
+            keep_fresh = background.create_task(credentials.keep_fresh())
+            # What start-up made stays for ever: a full collection need not look at it again.
+            gc.collect()
+            gc.freeze()
+            lifecycle.phase = Phase.READY
+            yield
+            lifecycle.phase = Phase.DRAINING
+            keep_fresh.cancel()
+        log.info("gateway.stopped")
+
+    app = FastAPI(
+        title="Voice Live API",
+        description="Real-time voice calls with an AI agent. The calls themselves run on the WebSocket "
+        "`/ws/voice`, which this page cannot show.",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.lifecycle = lifecycle
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "healthy"}
+
+    @app.get("/ready", responses={503: {"description": "starting or draining"}})
+    def ready() -> JSONResponse:
+        """New calls are welcome."""
+        is_ready = lifecycle.phase is Phase.READY
+        return JSONResponse({"status": lifecycle.phase.value}, status_code=200 if is_ready else 503)
+
+    app.websocket("/ws/voice")(voice)
+    app.include_router(page.router)
+    app.mount("/static", page.PageFiles(), name="static")
+    return app
+
+
+def settings_of(websocket: WebSocket) -> Settings:
+    """The settings that the application was made with."""
+    settings: Settings = websocket.app.state.settings
+    return settings
+
+
+async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(settings_of)]) -> None:
+    """One call: admit, accept, run."""
+    lifecycle: Lifecycle = websocket.app.state.lifecycle
+    refusal = admission.decide(lifecycle, settings.max_calls)
+    if refusal is not None:
+        log.info("call.refused", code=refusal.code.value)
+        await websocket.send_denial_response(
+            JSONResponse(refusal.body, status_code=refusal.status, headers=refusal.headers)
+        )
+        return
+    with lifecycle.call():
+        await websocket.accept(admission.choose_subprotocol(websocket.scope["subprotocols"]))
+        await VoiceLiveSessionManager(websocket, settings).run()
+
+
+def serve(settings: Settings) -> int:
+    """Run the gateway until it is told to stop. Returns the exit status."""
+    configure_logs(settings.log_level)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.app_host,
+        port=settings.app_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+    )
+    server = GatewayServer(config, app.state.lifecycle)
+    server.run()
+    return 0 if server.started else 1
+
+
+def main() -> int:
+    """Load the settings and serve. Exit status 2 where the settings cannot be used."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet, and a person reads this
+        return EXIT_BAD_SETTINGS
+    return serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

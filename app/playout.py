@@ -1,0 +1,141 @@
+"""Agent audio on its way to one caller: in order, paced, bounded, cleared at once. Pure.
+
+Voice Live generates faster than real time. What the caller has not been sent can be taken back, so no more
+than `lead_ms` beyond real time is released; the rest waits here. Messages that travel in order with the audio
+wait in the same queue. Times are seconds of any one monotonic clock, positions milliseconds of audio.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from app.messages import BYTES_PER_MS, ServerMessage
+
+MAX_HELD_BYTES: Final = 32 * 1024 * 1024
+"""About eleven minutes of speech."""
+
+MAX_FRAME_BYTES: Final = 100 * BYTES_PER_MS
+"""Audio is released in frames of at most 100 ms, so that the lead is kept closely."""
+
+CLOCK_STEP_S: Final = 1e-6
+"""Less than this is no waiting, so that rounding cannot make a wake-up come too early for ever."""
+
+
+class PlayoutOverflowError(Exception):
+    """Voice Live generated more than MAX_HELD_BYTES that nobody has heard yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFrame:
+    """Agent speech to send now: PCM16 LE, 24 kHz, mono."""
+
+    response_id: str
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """A message to send between the audio frames around it."""
+
+    response_id: str
+    message: ServerMessage
+
+
+Held = AudioFrame | InOrder
+
+
+@dataclass(slots=True)
+class _Track:
+    """What has become of one response's audio."""
+
+    received_bytes: int = 0
+    released_bytes: int = 0
+    ends_at: float = 0.0
+
+
+class Playout:
+    """The queue of one call."""
+
+    def __init__(self, lead_ms: int) -> None:
+        """`lead_ms` 0 releases everything at once."""
+        self._lead_s = lead_ms / 1000
+        self._queue: deque[Held] = deque()
+        self._held_bytes = 0
+        self._tracks: dict[str, _Track] = {}
+        self._ends_at = 0.0
+
+    def add_audio(self, response_id: str, pcm: bytes) -> None:
+        """Take audio of a response. Raises PlayoutOverflowError when nothing more can be held."""
+        self._held_bytes += len(pcm)
+        if self._held_bytes > MAX_HELD_BYTES:
+            raise PlayoutOverflowError
+        self._tracks.setdefault(response_id, _Track()).received_bytes += len(pcm)
+        for start in range(0, len(pcm), MAX_FRAME_BYTES):
+            self._queue.append(AudioFrame(response_id, pcm[start : start + MAX_FRAME_BYTES]))
+
+    def add_message(self, response_id: str, message: ServerMessage) -> None:
+        """Take a message that must come after the audio taken so far."""
+        self._queue.append(InOrder(response_id, message))
+
+    def release(self, now: float) -> Held | None:
+        """The next thing that may go to the client now, or None while it is far enough ahead."""
+        if not self._queue:
+            return None
+        head = self._queue[0]
+        if isinstance(head, AudioFrame):
+            if self._lead_s and self._ends_at - now > self._lead_s + CLOCK_STEP_S:
+                return None
+            self._count_released(head, now)
+        return self._queue.popleft()
+
+    def next_release_at(self) -> float | None:
+        """When `release` will have something, or None while nothing is held."""
+        if not self._queue:
+            return None
+        paced = isinstance(self._queue[0], AudioFrame) and self._lead_s
+        return self._ends_at - self._lead_s if paced else 0.0
+
+    def clear(self, now: float) -> None:
+        """Drop all that is held; the client drops what it has not played."""
+        self._queue.clear()
+        self._held_bytes = 0
+        self._ends_at = now
+
+    def forget(self, response_ids: Iterable[str]) -> None:
+        """Drop the account of responses that have ended."""
+        for response_id in response_ids:
+            self._tracks.pop(response_id, None)
+
+    def received_ms(self, response_id: str) -> int:
+        """How much audio of this response Voice Live has generated so far."""
+        return self._account(response_id).received_bytes // BYTES_PER_MS
+
+    def released_ms(self, response_id: str) -> int:
+        """How much of it has been sent to the client."""
+        return self._account(response_id).released_bytes // BYTES_PER_MS
+
+    def played_ms(self, response_id: str, now: float) -> int:
+        """How much of it is played by the play clock: time since its release, never more than was sent."""
+        track = self._account(response_id)
+        unplayed_ms = max(0.0, track.ends_at - now) * 1000
+        return max(0, round(track.released_bytes / BYTES_PER_MS - unplayed_ms))
+
+    def plays_until(self, response_id: str) -> float:
+        """When the client will have played what has been released of it."""
+        return self._account(response_id).ends_at
+
+    def is_released(self, response_id: str) -> bool:
+        """Whether nothing of it is held any more."""
+        return not any(held.response_id == response_id for held in self._queue)
+
+    def _account(self, response_id: str) -> _Track:
+        return self._tracks.get(response_id, _Track())
+
+    def _count_released(self, frame: AudioFrame, now: float) -> None:
+        size = len(frame.pcm)
+        self._held_bytes -= size
+        self._ends_at = max(now, self._ends_at) + size / BYTES_PER_MS / 1000
+        track = self._tracks[frame.response_id]
+        track.released_bytes += size
+        track.ends_at = self._ends_at

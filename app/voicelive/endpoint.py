@@ -1,0 +1,129 @@
+"""The Voice Live endpoint of this process: what its calls share, and how a session is opened."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from app.config import Settings
+from app.messages import ErrorCode
+from app.voicelive.connection import (
+    ConnectFailedError,
+    ConnectRefusedError,
+    VoiceLiveClosedError,
+    VoiceLiveConnection,
+    open_http,
+)
+from app.voicelive.credentials import Credentials, TokenRefusedError, TokenUnavailableError
+from app.voicelive.events import MalformedEventError, ServiceError, SessionUpdated
+from app.voicelive.session import contradiction, session_update
+
+log = structlog.get_logger(__name__)
+
+
+class OpeningFailedError(Exception):
+    """No session came about. `code` is the contract's; `reason` is for the operator and holds no secret."""
+
+    def __init__(self, code: ErrorCode, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A configured session."""
+
+    connection: VoiceLiveConnection
+    session_id: str
+
+
+class VoiceLiveEndpoint:
+    """Opens sessions with the process's one connector and one set of credentials."""
+
+    def __init__(self, settings: Settings, http: aiohttp.ClientSession, credentials: Credentials) -> None:
+        self._settings = settings
+        self._http = http
+        self._credentials = credentials
+
+    async def open_session(self) -> OpenSession:
+        """Connect and configure one session. The caller bounds the time; a cancelled opening leaves nothing.
+
+        Raises OpeningFailedError.
+        """
+        connection = await self._connect()
+        try:
+            session_id = await self._configure(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return OpenSession(connection, session_id)
+
+    async def _connect(self) -> VoiceLiveConnection:
+        try:
+            credentials = await self._credentials.for_socket()
+        except TokenRefusedError:
+            raise OpeningFailedError(ErrorCode.UPSTREAM_AUTH, "Entra refused the service principal") from None
+        except TokenUnavailableError:
+            raise OpeningFailedError(ErrorCode.AUTH_UNAVAILABLE, "Entra is not reachable") from None
+        try:
+            return await VoiceLiveConnection.open(self._http, self._settings, credentials)
+        except ConnectRefusedError as refused:
+            if refused.status == 401:
+                self._credentials.forget(credentials)
+            raise OpeningFailedError(
+                _code_of_status(refused.status), str(refused), refused.retry_after_s
+            ) from None
+        except ConnectFailedError:
+            raise OpeningFailedError(ErrorCode.UPSTREAM_LOST, "the endpoint is not reachable") from None
+
+    async def _configure(self, connection: VoiceLiveConnection) -> str:
+        asked = session_update(self._settings)
+        try:
+            await connection.send(asked)
+            while True:
+                match await connection.receive():
+                    case SessionUpdated(session_id, applied):
+                        break
+                    case ServiceError(code):
+                        log.error("upstream.session_refused", code=loggable(code))
+                        raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, "session.update was refused")
+                    case _:
+                        pass
+        except VoiceLiveClosedError as closed:
+            raise OpeningFailedError(ErrorCode.UPSTREAM_LOST, str(closed)) from None
+        except MalformedEventError:
+            raise OpeningFailedError(
+                ErrorCode.UPSTREAM_PROTOCOL, "the endpoint does not speak Voice Live"
+            ) from None
+        if (field := contradiction(asked, applied)) is not None:
+            raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, f"the service did not apply our {field}")
+        return session_id
+
+
+def loggable(code: str) -> str:
+    """An error code of the service as it may be logged: an identifier, never free text."""
+    return code if len(code) <= 64 and code.replace("_", "").replace(".", "").isalnum() else "unnamed"
+
+
+def _code_of_status(status: int) -> ErrorCode:
+    match status:
+        case 401 | 403:
+            return ErrorCode.UPSTREAM_AUTH
+        case 429:
+            return ErrorCode.UPSTREAM_BUSY
+        case status if 400 <= status < 500:
+            return ErrorCode.UPSTREAM_CONFIG
+        case _:
+            return ErrorCode.UPSTREAM_LOST
+
+
+@asynccontextmanager
+async def open_endpoint(settings: Settings) -> AsyncIterator[tuple[VoiceLiveEndpoint, Credentials]]:
+    """The endpoint for the life of a process."""
+    async with open_http() as http:
+        credentials = Credentials(settings)
+        yield VoiceLiveEndpoint(settings, http, credentials), credentials

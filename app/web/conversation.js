@@ -1,0 +1,150 @@
+/**
+ * What was said, turn by turn. Captions grow as they come; what the caller cut off is struck through.
+ *
+ * Every word from the gateway goes in as text, never as markup.
+ */
+
+import { text } from './texts.js';
+
+/** @typedef {import('./client/voice-live-call.js').Transcript} Transcript */
+/** @typedef {import('./client/voice-live-call.js').Speaker} Speaker */
+
+const MAX_SHOWN_CHARACTERS = 20_000; // more is no speech, and would stall the page
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {string} className @param {string} [content]
+ */
+function element(tag, className, content = '') {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = content.slice(0, MAX_SHOWN_CHARACTERS);
+  return made;
+}
+
+/**
+ * @param {string} whole what the agent meant to say @param {string} heard its beginning, perhaps spelled otherwise
+ * @returns {string} what is left of `whole`
+ */
+export function unheardPart(whole, heard) {
+  if (whole.startsWith(heard)) return whole.slice(heard.length);
+  const words = heard.trim().split(/\s+/).filter(Boolean).length;
+  return whole.replace(new RegExp(`^\\s*(\\S+\\s*){0,${words}}`), '');
+}
+
+class Turn {
+  /** @param {Speaker} speaker @param {string} id */
+  constructor(speaker, id) {
+    this.speaker = speaker;
+    this.id = id;
+    this.final = false;
+    this.item = element('li', `turn ${speaker}`);
+    this.#words = element('p', 'words');
+    this.#words.dir = 'auto';
+    this.#note = element('p', 'note');
+    this.item.append(element('p', 'speaker', text(speaker === 'user' ? 'you' : 'agent')), this.#words, this.#note);
+  }
+
+  #words;
+  #note;
+
+  get isEmpty() {
+    return this.#words.textContent === '' || this.item.classList.contains('hearing');
+  }
+
+  /** The caller has begun to speak; there are no words yet. */
+  showHearing() {
+    this.item.classList.add('hearing');
+    const dots = element('span', 'dots');
+    dots.append(element('span', 'visually-hidden', text('turn.hearing')));
+    this.#words.replaceChildren(dots);
+  }
+
+  /** @param {Transcript} transcript */
+  show({ text: words, final, interrupted, heardText }) {
+    this.final ||= final;
+    this.item.classList.remove('hearing');
+    this.item.classList.toggle('caption', !final);
+    if (!interrupted) return this.#words.replaceChildren(words.slice(0, MAX_SHOWN_CHARACTERS));
+    const heard = heardText ?? words;
+    const unheard = unheardPart(words, heard).trim();
+    this.#words.replaceChildren(heard.trimEnd().slice(0, MAX_SHOWN_CHARACTERS));
+    if (unheard) {
+      // Screen readers do not say that a text is struck through.
+      this.#words.append(' ', element('span', 'visually-hidden', text('turn.unheard')), element('s', 'unheard', unheard));
+    }
+    this.#note.textContent = text(unheard ? 'turn.interrupted' : 'turn.cut');
+  }
+
+  /** @param {string} note */
+  annotate(note) {
+    this.#note.textContent ||= note;
+  }
+}
+
+export class Conversation {
+  /** @param {HTMLElement} log scrolls @param {HTMLElement} list holds the turns */
+  constructor(log, list) {
+    this.#log = log;
+    this.#list = list;
+  }
+
+  #log;
+  #list;
+  /** @type {Turn[]} */ #turns = [];
+
+  clear() {
+    this.#turns = [];
+    this.#list.replaceChildren();
+  }
+
+  /** The caller has begun to speak: keeps the place, so that the turns stand in the order in which they began. */
+  callerStarted() {
+    const last = this.#turns.at(-1);
+    if (last?.speaker === 'user' && last.isEmpty) return;
+    this.#add('user', '').showHearing();
+  }
+
+  /** Nobody speaks: a turn without words was a noise. */
+  callerSaidNothing() {
+    const empty = this.#turns.find((turn) => turn.isEmpty);
+    if (!empty) return;
+    empty.item.remove();
+    this.#turns = this.#turns.filter((turn) => turn !== empty);
+  }
+
+  /** @param {Transcript} transcript */
+  show(transcript) {
+    const turn = this.#turnOf(transcript);
+    turn.id ||= transcript.id;
+    this.#keepInView(() => turn.show(transcript));
+  }
+
+  /** @param {string} responseId @param {string} note */
+  annotate(responseId, note) {
+    const turn = this.#turns.findLast(({ speaker }) => speaker === 'agent');
+    if (turn && (turn.id === responseId || !turn.id)) this.#keepInView(() => turn.annotate(note));
+  }
+
+  /** @param {Transcript} transcript */
+  #turnOf({ speaker, id }) {
+    const open = this.#turns.filter((turn) => turn.speaker === speaker && !turn.final);
+    const match = (id && open.find((turn) => turn.id === id)) || open.find((turn) => !turn.id || !id);
+    return match || this.#add(speaker, id);
+  }
+
+  /** @param {Speaker} speaker @param {string} id */
+  #add(speaker, id) {
+    const turn = new Turn(speaker, id);
+    this.#turns.push(turn);
+    this.#keepInView(() => this.#list.append(turn.item));
+    return turn;
+  }
+
+  /** Follows what is new, unless the reader has scrolled back. @param {() => void} change */
+  #keepInView(change) {
+    const following = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 80;
+    change();
+    if (following) this.#log.scrollTop = this.#log.scrollHeight;
+  }
+}
