@@ -1,7 +1,8 @@
 """Speech to text: Moonshine tiny (English), an encoder and a decoder that writes one token at a time.
 
 One pair of models serves all sessions. Long audio is cut at its quietest points, since the model
-knows short utterances. What holds no speech gives no text.
+knows short utterances. The model writes something for any sound ("You", "Thank you for watching!"), so
+what Silero takes for no speech is not shown to it.
 """
 
 from pathlib import Path
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
 from voicelive_emulator.inference import Model, Tensor
 from voicelive_emulator.model_files import ModelFiles
+from voicelive_emulator.voice_activity import FRAME_SAMPLES, VoiceActivityModel
 
+_SPEECH_PROBABILITY = 0.5
+_FEWEST_SPEECH_FRAMES = 2
+_SPEECH_MARGIN = MODEL_RATE_HZ // 5
 _LONGEST_PIECE = 12 * MODEL_RATE_HZ
 _EARLIEST_CUT = 6 * MODEL_RATE_HZ
 _LOUDNESS_WINDOW = MODEL_RATE_HZ // 5
@@ -33,6 +38,7 @@ class Recognizer:
     """Recognises English speech; one for all sessions, safe in threads."""
 
     def __init__(self, files: ModelFiles) -> None:
+        self._voice_activity = VoiceActivityModel(files)
         self._encoder = Model(files.recognition_encoder)
         self._decoder = Model(files.recognition_decoder)
         self._past_names = [name for name in self._decoder.inputs if name.startswith("past_key_values")]
@@ -40,8 +46,21 @@ class Recognizer:
 
     def transcribe(self, samples: Samples) -> str:
         """Return what is said in `samples`, "" for no speech. Blocks: about 45 ms for each second."""
-        texts = (self._transcribe_piece(piece) for piece in split_at_pauses(samples))
-        return " ".join(text for text in texts if text)
+        speech = self._speech_in(samples)
+        if not len(speech):
+            return ""
+        texts = (self._transcribe_piece(piece) for piece in split_at_pauses(speech))
+        return " ".join(text for text in texts if any(map(str.isalnum, text)))
+
+    def _speech_in(self, samples: Samples) -> Samples:
+        """Return the part from the first speech to the last, with a margin; nothing without speech."""
+        probabilities = np.array(self._voice_activity.new_stream().probabilities(samples))
+        speech = np.flatnonzero(probabilities >= _SPEECH_PROBABILITY)
+        if len(speech) < _FEWEST_SPEECH_FRAMES:
+            return samples[:0]
+        start = int(speech[0]) * FRAME_SAMPLES - _SPEECH_MARGIN
+        end = (int(speech[-1]) + 1) * FRAME_SAMPLES + _SPEECH_MARGIN
+        return samples[max(start, 0) : end]
 
     def _transcribe_piece(self, samples: Samples) -> str:
         longest = int(len(samples) / MODEL_RATE_HZ * _TOKENS_PER_SECOND) + _SPARE_TOKENS
@@ -88,8 +107,8 @@ def split_at_pauses(samples: Samples) -> list[Samples]:
     """Cut audio into pieces of at most 12 s, each at the quietest point after its first 6 s."""
     pieces = []
     while len(samples) > _LONGEST_PIECE:
-        window = np.ones(_LOUDNESS_WINDOW, np.float32) / _LOUDNESS_WINDOW
-        loudness = np.convolve(np.square(samples[_EARLIEST_CUT:_LONGEST_PIECE]), window, mode="valid")
+        energy = np.cumsum(np.square(samples[_EARLIEST_CUT:_LONGEST_PIECE], dtype=np.float64))
+        loudness = energy[_LOUDNESS_WINDOW:] - energy[:-_LOUDNESS_WINDOW]
         cut = _EARLIEST_CUT + int(loudness.argmin()) + _LOUDNESS_WINDOW // 2
         pieces.append(samples[:cut])
         samples = samples[cut:]
