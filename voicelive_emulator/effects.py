@@ -1,0 +1,82 @@
+"""What a session asks its shell to do, in order. Data only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from voicelive_emulator.agents import Message
+from voicelive_emulator.events import Event
+from voicelive_emulator.session_config import HearingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one event to the client."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function that the client said must be called, with the JSON schema of its arguments."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply:
+    """Find the words of a response and, where `audio_format` is given, speak them.
+
+    `verbatim` is the text to use as it stands; None asks the agent. With `call` the answer is a
+    function call.
+    """
+
+    response_id: str
+    history: tuple[Message, ...]
+    verbatim: str | None
+    audio_format: str | None
+    call: FunctionCall | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReply:
+    """Stop working on a response; what is still being made for it is thrown away."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Listen to audio in the input format."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureHearing:
+    """Listen in another way from here on."""
+
+    options: HearingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAudio:
+    """Throw away what was heard and not committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribe:
+    """Recognise the turn that has just been committed, and report its text under this id."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket after everything before was sent."""
+
+    code: int
+    reason: str
+
+
+Effect = Send | StartReply | CancelReply | Hear | ConfigureHearing | ForgetAudio | Transcribe | Close

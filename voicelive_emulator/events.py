@@ -1,0 +1,62 @@
+"""Server events as they look on the wire: ids, the common head of an event, errors.
+
+Key order is that of the recorded service: `event_id`, `type`, then the rest. What goes into which
+event is decided elsewhere.
+"""
+
+import string
+from random import Random
+from typing import Any, Final
+
+Event = dict[str, Any]
+"""One event, ready to be written as JSON."""
+
+_BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_LENGTH: Final = 22
+"""Characters after the prefix of most ids that the live service makes."""
+
+
+class ClientError(Exception):
+    """A client event that cannot be carried out. It becomes an `error` event; the session goes on."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        """Take the stable code, a sentence for the developer, and the path of the offending field."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class Events:
+    """Makes events and ids for one session. A seeded `random` gives the same ids every time."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def new_id(self, prefix: str, length: int = ID_LENGTH) -> str:
+        """Return `prefix_` and `length` base62 characters."""
+        return f"{prefix}_{''.join(self._random.choices(_BASE62, k=length))}"
+
+    def event(self, event_type: str, /, **fields: Any) -> Event:
+        """Return an event with a fresh id; the order of `fields` is the order on the wire."""
+        return {"event_id": self.new_id("event"), "type": event_type, **fields}
+
+    def error(self, error: ClientError, event_id: str | None) -> Event:
+        """Return the `error` event that answers the client event `event_id`."""
+        return self._error("invalid_request_error", error.code, error.message, error.param, event_id)
+
+    def server_error(self, code: str, message: str) -> Event:
+        """Return an `error` event that no client event has caused."""
+        return self._error("server_error", code, message, None, None)
+
+    def _error(
+        self, error_type: str, code: str, message: str, param: str | None, event_id: str | None
+    ) -> Event:
+        details = {
+            "type": error_type,
+            "code": code,
+            "message": message,
+            "param": param,
+            "event_id": event_id,
+        }
+        return self.event("error", error=details)

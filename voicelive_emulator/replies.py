@@ -1,0 +1,247 @@
+"""The responses of one session: at most one in the conversation at a time, and some beside it.
+
+Pure. It knows which response goes on, what of it the caller can have heard by now, and what an
+interruption does. The shell reports the words and the audio that it makes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from voicelive_emulator.agents import Message
+from voicelive_emulator.conversation import Conversation, FunctionCallItem, MessageItem
+from voicelive_emulator.effects import CancelReply, Effect, FunctionCall, Send, StartReply
+from voicelive_emulator.events import ClientError, Event, Events
+from voicelive_emulator.responses import Prompt, Response, ResponseOptions
+from voicelive_emulator.session_config import SessionConfig
+
+if TYPE_CHECKING:
+    from voicelive_emulator.synthesis import Word
+
+_MOST_BESIDE: Final = 4
+"""Responses outside the conversation that may go on at once."""
+_CALL_ID_LENGTH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRequest:
+    """What a response is to be made from, besides the conversation."""
+
+    verbatim: str | None = None
+    call: FunctionCall | None = None
+    instructions: str | None = None
+    history: tuple[Message, ...] | None = None
+    """Replaces the conversation's history."""
+
+
+@dataclass(slots=True)
+class _Playback:
+    """An item's audio in the client's loudspeaker, supposing that it plays without a break."""
+
+    item: MessageItem
+    started_at: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.started_at + self.item.audio_ms / 1_000
+
+
+class Replies:
+    """Responses from their creation to their end. Unknown and ended ones are ignored: their work is late."""
+
+    def __init__(self, events: Events, config: SessionConfig, conversation: Conversation) -> None:
+        self._events = events
+        self._config = config
+        self._conversation = conversation
+        self._going_on: dict[str, tuple[Response, ReplyRequest]] = {}
+        self._active_id: str | None = None
+        self._playing: list[_Playback] = []
+        length = config.profile.id_length
+        self._conversation_id = events.new_id("conv", length) if config.profile.has_conversation_id else ""
+        self.has_spoken = False
+        """Whether any audio was sent: from then on the voice cannot change."""
+
+    @property
+    def active_id(self) -> str | None:
+        """The response in the conversation that goes on; None when there is none."""
+        return self._active_id
+
+    def create(self, options: ResponseOptions, request: ReplyRequest) -> tuple[str, list[Effect]]:
+        """Announce a response; its work starts with `launch`. Returns its id and the effects.
+
+        Raises ClientError while another goes on: Voice Live refuses a second one with
+        `conversation_already_has_active_response`.
+        """
+        self.check_free(options)
+        response = Response(
+            events=self._events,
+            profile=self._config.profile,
+            options=options,
+            response_id=self._events.new_id("resp", self._config.profile.id_length),
+            conversation_id=self._conversation_id,
+            prompt=Prompt(),
+        )
+        self._going_on[response.response_id] = (response, request)
+        if options.in_conversation:
+            self._active_id = response.response_id
+        return response.response_id, _sends(response.created())
+
+    def check_free(self, options: ResponseOptions) -> None:
+        """Raise ClientError if no such response can be created now."""
+        if options.in_conversation and self._active_id is not None:
+            raise ClientError(
+                "conversation_already_has_active_response", "The conversation has a response that goes on."
+            )
+        if len(self._going_on) > _MOST_BESIDE:
+            raise ClientError("rate_limit_exceeded", "Too many responses go on at once.")
+
+    def launch(self, response_id: str) -> list[Effect]:
+        """Start the work on a response, from the conversation as it is now."""
+        if response_id not in self._going_on:
+            return []
+        response, request = self._going_on[response_id]
+        history = self._history(request)
+        response.prompt = Prompt(
+            text=" ".join(message.text for message in history),
+            audio_ms=self._conversation.caller_audio_ms,
+        )
+        return [
+            StartReply(
+                response_id=response_id,
+                history=history,
+                verbatim=request.verbatim,
+                audio_format=response.options.output_audio_format if response.speaks else None,
+                call=request.call,
+            )
+        ]
+
+    def add_text(self, response_id: str, text: str) -> list[Effect]:
+        """The next words were found; their audio follows."""
+        if response_id not in self._going_on or not text:
+            return []
+        response, _ = self._going_on[response_id]
+        events: list[Event] = []
+        if response.item is None:
+            item_id = self._new_item_id()
+            status = self._config.profile.open_item_status
+            events += self._open(response, MessageItem(item_id, "assistant", status=status))
+        return _sends([*events, *response.add_text(text)])
+
+    def add_words(self, response_id: str, words: "Sequence[Word]") -> list[Effect]:
+        """The audio that follows has these words; `offset_ms` counts from the beginning of that audio."""
+        if response_id not in self._going_on:
+            return []
+        response, _ = self._going_on[response_id]
+        placed = [replace(word, offset_ms=word.offset_ms + round(response.audio_ms)) for word in words]
+        return _sends(response.add_words(placed))
+
+    def add_audio(self, response_id: str, audio: bytes, duration_ms: float, now: float) -> list[Effect]:
+        """The next audio was made, in the output format."""
+        if response_id not in self._going_on:
+            return []
+        response, _ = self._going_on[response_id]
+        if response.first_audio_at is None and isinstance(response.item, MessageItem):
+            self._playing = [playback for playback in self._playing if playback.ends_at > now]
+            started_at = max([now, *(playback.ends_at for playback in self._playing)])
+            self._playing.append(_Playback(response.item, started_at))
+            self.has_spoken = True
+        return _sends(response.add_audio(audio, duration_ms, now))
+
+    def call_function(self, response_id: str, name: str, arguments: str) -> list[Effect]:
+        """The answer is a function call; the response ends with it."""
+        if response_id not in self._going_on:
+            return []
+        response, _ = self._going_on[response_id]
+        call_id = self._events.new_id("call", _CALL_ID_LENGTH)
+        status = self._config.profile.open_item_status
+        item = FunctionCallItem(self._new_item_id(), name, call_id, status=status)
+        events = [*self._open(response, item), *response.add_arguments(arguments)]
+        return [*_sends(events), *self.finish(response_id)]
+
+    def finish(self, response_id: str) -> list[Effect]:
+        """Everything was said."""
+        return self._end(response_id, "completed")
+
+    def fail(self, response_id: str, code: str, message: str) -> list[Effect]:
+        """The response cannot be made."""
+        error = {"type": "server_error", "code": code, "message": message}
+        return self._end(response_id, "failed", {"type": "failed", "error": error})
+
+    def cancel(self, response_id: str | None) -> list[Effect]:
+        """Stop a response because the client says so; None is the one in the conversation.
+
+        Voice Live answers a cancellation without a response with `response_cancel_not_active`.
+        """
+        wanted = self._active_id if response_id is None else response_id
+        if wanted is None or wanted not in self._going_on:
+            raise ClientError("response_cancel_not_active", "There is no such response to cancel.")
+        return self._cut_off(wanted, "client_cancelled")
+
+    def interrupt(self, now: float) -> list[Effect]:
+        """The caller began to speak: stop the active response, forget what was not heard of the last ones."""
+        detection = self._config.turn_detection
+        if detection is None:
+            return []
+        effects: list[Effect] = []
+        if detection.interrupt_response and self._active_id is not None:
+            effects += self._cut_off(self._active_id, "turn_detected")
+        if detection.auto_truncate:
+            effects += self._truncate_unheard(now, detection.appended_text_after_truncation or "")
+        return effects
+
+    def _cut_off(self, response_id: str, reason: str) -> list[Effect]:
+        ended = self._end(response_id, "cancelled", {"type": "cancelled", "reason": reason})
+        return [CancelReply(response_id), *ended]
+
+    def _end(self, response_id: str, status: str, details: Event | None = None) -> list[Effect]:
+        if response_id not in self._going_on:
+            return []
+        response, _ = self._going_on.pop(response_id)
+        if self._active_id == response_id:
+            self._active_id = None
+        return _sends(response.finish(status, details))
+
+    def _truncate_unheard(self, now: float, appended: str) -> list[Effect]:
+        effects: list[Effect] = []
+        for playback in self._playing:
+            item = playback.item
+            heard_ms = max(0, int((now - playback.started_at) * 1_000))
+            if heard_ms < item.audio_ms and not item.truncated and item in self._conversation:
+                item.truncate(heard_ms)
+                item.appended = appended
+                effects.append(Send(self.truncated(item.item_id, 0, heard_ms)))
+        self._playing = []
+        return effects
+
+    def truncated(self, item_id: str, content_index: int, audio_end_ms: int) -> Event:
+        """Return the event that says that an item was cut."""
+        return self._events.event(
+            "conversation.item.truncated",
+            item_id=item_id,
+            content_index=content_index,
+            audio_end_ms=audio_end_ms,
+        )
+
+    def _open(self, response: Response, item: MessageItem | FunctionCallItem) -> list[Event]:
+        previous_id: str | None = self._conversation.last_id
+        if not self._config.profile.linked_items and not self._conversation.last_is_speech_of_user:
+            previous_id = ""
+        if response.options.in_conversation:
+            self._conversation.add(item)
+        return response.open(item, previous_id)
+
+    def _new_item_id(self) -> str:
+        profile = self._config.profile
+        return self._events.new_id(profile.assistant_prefix, profile.id_length)
+
+    def _history(self, request: ReplyRequest) -> tuple[Message, ...]:
+        history = self._conversation.history() if request.history is None else request.history
+        if self._config.instructions:
+            history = (Message("system", self._config.instructions), *history)
+        if request.instructions:
+            history = (*history, Message("system", request.instructions))
+        return history
+
+
+def _sends(events: Sequence[Event]) -> list[Effect]:
+    return [Send(event) for event in events]

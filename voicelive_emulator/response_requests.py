@@ -1,0 +1,118 @@
+"""The body of `response.create`, checked, and what it means together with the session's configuration."""
+
+from typing import Any, Literal
+
+from voicelive_emulator.conversation import Item, MessageItem
+from voicelive_emulator.effects import FunctionCall
+from voicelive_emulator.events import ClientError, Events
+from voicelive_emulator.item_requests import requested_item
+from voicelive_emulator.responses import ResponseOptions
+from voicelive_emulator.session_config import SessionConfig, with_voice_object
+from voicelive_emulator.session_fields import (
+    FunctionTool,
+    InterimResponse,
+    MaxTokens,
+    Metadata,
+    Modality,
+    NamedTool,
+    OpenAIVoice,
+    OutputFormat,
+    ReasoningEffort,
+    Temperature,
+    Tool,
+    ToolChoice,
+    Voice,
+)
+from voicelive_emulator.validation import Strict, validate
+
+
+class ResponseRequest(Strict):
+    """What a client may ask of one response. Both spellings of the token limit are documented."""
+
+    modalities: list[Modality] | None = None
+    instructions: str | None = None
+    voice: Voice | None = None
+    output_audio_format: OutputFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    temperature: Temperature | None = None
+    max_output_tokens: MaxTokens | None = None
+    max_response_output_tokens: MaxTokens | None = None
+    conversation: Literal["auto", "none"] | None = None
+    metadata: Metadata | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    interim_response: InterimResponse | None = None
+    pre_generated_assistant_message: dict[str, Any] | None = None
+    commit: bool | None = None
+    cancel_previous: bool | None = None
+    append_input_items: list[dict[str, Any]] | None = None
+    input_items: list[dict[str, Any]] | None = None
+    invoke_input: dict[str, Any] | None = None
+
+    @property
+    def in_conversation(self) -> bool:
+        """Whether the answer becomes part of the conversation."""
+        return self.conversation != "none" and self.commit is not False
+
+
+def requested_response(body: object) -> ResponseRequest:
+    """Return the checked body of `response.create`; None and absent mean an empty one."""
+    if body is None:
+        return ResponseRequest()
+    if not isinstance(body, dict):
+        raise ClientError("invalid_type", "'response' must be an object.", "response")
+    return validate(ResponseRequest, with_voice_object(body), "response")
+
+
+def requested_items(data: list[dict[str, Any]] | None, events: Events, name: str) -> list[Item]:
+    """Return the items of `append_input_items` or `input_items`."""
+    return [
+        requested_item(item, events, f"response.{name}[{index}]") for index, item in enumerate(data or ())
+    ]
+
+
+def verbatim_text(request: ResponseRequest, events: Events) -> str | None:
+    """Return the text of `pre_generated_assistant_message`; None when there is none."""
+    if request.pre_generated_assistant_message is None:
+        return None
+    param = "response.pre_generated_assistant_message"
+    item = requested_item(request.pre_generated_assistant_message, events, param)
+    if not isinstance(item, MessageItem) or item.role != "assistant" or not item.text:
+        raise ClientError("invalid_value", "It is a message of the assistant with text.", param)
+    return item.text
+
+
+def response_options(request: ResponseRequest, config: SessionConfig) -> ResponseOptions:
+    """Return how to give the response: what the request says, else what the session says."""
+    voice = request.voice or config.voice
+    limit = request.max_output_tokens or request.max_response_output_tokens
+    temperature = config.get("temperature") if config.profile.has_temperature else None
+    return ResponseOptions(
+        modalities=tuple(request.modalities or config.get("modalities")),
+        voice=voice.echo(),
+        output_audio_format=request.output_audio_format or config.get("output_audio_format"),
+        temperature=request.temperature if request.temperature is not None else temperature,
+        max_output_tokens=limit or config.get("max_response_output_tokens"),
+        metadata=request.metadata,
+        with_word_timestamps="word" in (config.get("output_audio_timestamp_types") or ())
+        and not isinstance(voice, OpenAIVoice),
+        in_conversation=request.in_conversation,
+    )
+
+
+def forced_call(request: ResponseRequest, config: SessionConfig) -> FunctionCall | None:
+    """Return the call that `tool_choice` demands: `required` is the first function, or one by name.
+
+    Raises ClientError when the function is not among the tools.
+    """
+    tools: list[FunctionTool] = config.tools if request.tools is None else request.tools
+    choice = config.get("tool_choice") if request.tool_choice is None else request.tool_choice
+    if choice in ("auto", "none") or (choice == "required" and not tools):
+        return None
+    name = choice.function_name if isinstance(choice, NamedTool) else choice
+    for tool in tools:
+        if name in {"required", tool.name}:
+            return FunctionCall(tool.name, tool.parameters or {})
+    raise ClientError(
+        "invalid_value", "'tool_choice' names a function that is not among the tools.", "tool_choice"
+    )

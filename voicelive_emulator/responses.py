@@ -1,0 +1,226 @@
+"""One response: its events from `response.created` to `response.done`, in the recorded order.
+
+Pure. The order is: created, item added, item created, part added, deltas, the closing events of
+what was opened, done. A response that is cut off closes everything that it opened.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pybase64
+
+from voicelive_emulator.conversation import FunctionCallItem, MessageItem
+from voicelive_emulator.events import Event, Events
+from voicelive_emulator.profiles import Profile
+from voicelive_emulator.usage import usage
+
+if TYPE_CHECKING:
+    from voicelive_emulator.synthesis import Word
+
+_DELTA: Final = re.compile(r"\s*\S+(?:\s+\Z)?")
+_ARGUMENTS_DELTA_LENGTH: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseOptions:
+    """How a response is given: the session's configuration with what `response.create` overrides."""
+
+    modalities: tuple[str, ...]
+    voice: Event
+    output_audio_format: str
+    temperature: float | None
+    max_output_tokens: int | str
+    metadata: dict[str, str] | None
+    with_word_timestamps: bool
+    in_conversation: bool
+    """False for `conversation: "none"`: its items are not added to the conversation."""
+
+
+@dataclass(slots=True)
+class Prompt:
+    """What the usage counts as input."""
+
+    text: str = ""
+    audio_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class Response:
+    """A response while it is generated. Every method returns events in the order in which they are sent."""
+
+    events: Events
+    profile: Profile
+    options: ResponseOptions
+    response_id: str
+    conversation_id: str
+    prompt: Prompt
+    status: str = "in_progress"
+    item: MessageItem | FunctionCallItem | None = None
+    text: str = ""
+    audio_ms: float = 0.0
+    first_audio_at: float | None = None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the answer is audio with a transcript, or text alone."""
+        return "audio" in self.options.modalities
+
+    def created(self) -> list[Event]:
+        """Begin."""
+        return [self.events.event("response.created", response=self._echo(None, None))]
+
+    def open(self, item: MessageItem | FunctionCallItem, previous_item_id: str | None) -> list[Event]:
+        """Begin the item that the model's first words are for."""
+        self.item = item
+        events = [
+            self.events.event(
+                "response.output_item.added",
+                response_id=self.response_id,
+                output_index=0,
+                item=item.echo(),
+            )
+        ]
+        if self.options.in_conversation:
+            events.append(
+                self.events.event(
+                    "conversation.item.created", previous_item_id=previous_item_id, item=item.echo()
+                )
+            )
+        if isinstance(item, MessageItem):
+            part = {"type": "audio", "transcript": ""} if self.speaks else {"type": "text", "text": ""}
+            events.append(self._about_part("response.content_part.added", part=part))
+            item.parts.append(dict(part))
+        return events
+
+    def add_text(self, text: str) -> list[Event]:
+        """Go on with text: word by word, as a model writes."""
+        self.text += text
+        name = "response.audio_transcript.delta" if self.speaks else "response.text.delta"
+        item = self._message()
+        if not item.truncated:
+            item.parts[0]["transcript" if self.speaks else "text"] = self.text
+        return [self._about_part(name, delta=delta) for delta in _DELTA.findall(text) or [text]]
+
+    def add_words(self, words: "Sequence[Word]") -> list[Event]:
+        """Say where words lie in the audio of the response; `offset_ms` counts from its beginning."""
+        self._message().words.extend(words)
+        if not self.options.with_word_timestamps:
+            return []
+        return [
+            self._about_part(
+                "response.audio_timestamp.delta",
+                audio_offset_ms=word.offset_ms,
+                audio_duration_ms=word.duration_ms,
+                text=word.text,
+                timestamp_type="word",
+            )
+            for word in words
+        ]
+
+    def add_audio(self, audio: bytes, duration_ms: float, now: float) -> list[Event]:
+        """Go on with audio in the output format."""
+        if self.first_audio_at is None:
+            self.first_audio_at = now
+        self.audio_ms += duration_ms
+        self._message().audio_ms = self.audio_ms
+        delta = pybase64.b64encode(audio).decode("ascii")
+        return [self._about_part("response.audio.delta", delta=delta)]
+
+    def add_arguments(self, arguments: str) -> list[Event]:
+        """Give the arguments of a function call, in pieces and then whole."""
+        item = self.item
+        if not isinstance(item, FunctionCallItem):
+            raise TypeError("arguments belong to a function call that was opened")
+        item.arguments = arguments
+        head: dict[str, Any] = {
+            "response_id": self.response_id,
+            "item_id": item.item_id,
+            "output_index": 0,
+            "call_id": item.call_id,
+        }
+        pieces = [
+            arguments[start : start + _ARGUMENTS_DELTA_LENGTH]
+            for start in range(0, len(arguments), _ARGUMENTS_DELTA_LENGTH)
+        ]
+        name = "response.function_call_arguments"
+        events = [self.events.event(f"{name}.delta", **head, delta=piece) for piece in pieces]
+        events.append(self.events.event(f"{name}.done", **head, name=item.name, arguments=arguments))
+        return events
+
+    def finish(self, status: str, status_details: Event | None = None) -> list[Event]:
+        """End with `completed`, `cancelled`, `incomplete` or `failed`; nothing of the response follows."""
+        self.status = status
+        events: list[Event] = []
+        if self.item is not None:
+            self.item.status = "completed" if status == "completed" else "incomplete"
+            if isinstance(self.item, MessageItem):
+                events += self._close_part(self.item)
+            events.append(
+                self.events.event(
+                    "response.output_item.done",
+                    response_id=self.response_id,
+                    output_index=0,
+                    item=self.item.echo(),
+                )
+            )
+        spent = usage(
+            input_text=self.prompt.text,
+            input_audio_ms=self.prompt.audio_ms,
+            output_text=self.item.arguments if isinstance(self.item, FunctionCallItem) else self.text,
+            output_audio_ms=self.audio_ms,
+        )
+        events.append(self.events.event("response.done", response=self._echo(status_details, spent)))
+        return events
+
+    def _close_part(self, item: MessageItem) -> list[Event]:
+        if not self.speaks:
+            part_text = self.text if self.profile.full_text_part else ""
+            return [
+                self._about_part("response.text.done", text=self.text),
+                self._about_part("response.content_part.done", part={"type": "text", "text": part_text}),
+            ]
+        events = [self._about_part("response.audio.done")]
+        if self.options.with_word_timestamps:
+            events.insert(0, self._about_part("response.audio_timestamp.done"))
+        return [
+            *events,
+            self._about_part("response.audio_transcript.done", transcript=self.text),
+            self._about_part("response.content_part.done", part=dict(item.parts[0])),
+        ]
+
+    def _about_part(self, event_type: str, **fields: Any) -> Event:
+        item_id = self.item.item_id if self.item is not None else ""
+        return self.events.event(
+            event_type,
+            response_id=self.response_id,
+            item_id=item_id,
+            output_index=0,
+            content_index=0,
+            **fields,
+        )
+
+    def _message(self) -> MessageItem:
+        if not isinstance(self.item, MessageItem):
+            raise TypeError("text and audio belong to a message that was opened")
+        return self.item
+
+    def _echo(self, status_details: Event | None, spent: Event | None) -> Event:
+        options = self.options
+        output = [] if self.status == "in_progress" or self.item is None else [self.item.echo()]
+        return {
+            "object": "realtime.response",
+            "id": self.response_id,
+            "status": self.status,
+            "status_details": status_details,
+            "output": output,
+            "usage": spent,
+            "conversation_id": self.conversation_id,
+            "modalities": list(options.modalities),
+            "voice": options.voice,
+            "output_audio_format": options.output_audio_format,
+            "temperature": options.temperature,
+            "max_output_tokens": options.max_output_tokens if self.profile.linked_items else None,
+            "metadata": options.metadata,
+        }
