@@ -298,10 +298,8 @@ class Conversation:
     def _response_created(self, response_id: str, now: float) -> list[Effect]:
         if response_id in self._replies or response_id in self._ended_ids:
             return self._ignore("response created twice")
-        effects: list[Effect] = []
-        if self._active is not None:
-            # Voice Live has one active response at a time: the end of the last one was lost.
-            effects += self._finish(self._active, now)
+        # Voice Live has one active response at a time: where one is left, its end was lost.
+        effects = self._finish(self._active, now) if self._active is not None else []
         self._active = response_id
         self._replies[response_id] = Reply(response_id, now)
         return effects
@@ -337,7 +335,7 @@ class Conversation:
     def _response_done(self, response_id: str, status: str, calls_function: bool, now: float) -> list[Effect]:
         if response_id == self._active:
             self._active = None
-            effects: list[Effect] = []
+        effects: list[Effect] = []
         if self._generating(response_id):
             effects += self._finish(response_id, now)
             if calls_function:
@@ -396,10 +394,8 @@ class Conversation:
     def _stalled(self, reply: Reply, now: float) -> list[Effect]:
         """Voice Live began a response and never ended it: it ends here, and is cancelled there."""
         self.ignored["response without end"] += 1
-        effects: list[Effect] = [SendUpstream(response_cancel(reply.response_id))]
         self._active = None
-        effects += self._finish(reply.response_id, now)
-        return effects
+        return [SendUpstream(response_cancel(reply.response_id)), *self._finish(reply.response_id, now)]
 
     def _agent_silent(self) -> list[Effect]:
         """A caller's turn stays without an answer: say so instead of waiting for ever."""

@@ -84,24 +84,26 @@ class VoiceLiveEndpoint:
         asked = session_update(self._settings)
         try:
             await connection.send(asked)
-            while True:
-                match await connection.receive():
-                    case SessionUpdated(session_id, applied):
-                        break
-                    case ServiceError(code):
-                        log.error("upstream.session_refused", code=loggable(code))
-                        raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, "session.update was refused")
-                    case _:
-                        pass
+            updated = await _next_session_updated(connection)
         except VoiceLiveClosedError as closed:
             raise OpeningFailedError(ErrorCode.UPSTREAM_LOST, str(closed)) from None
         except MalformedEventError:
             raise OpeningFailedError(
                 ErrorCode.UPSTREAM_PROTOCOL, "the endpoint does not speak Voice Live"
             ) from None
-        if (field := contradiction(asked, applied)) is not None:
+        if (field := contradiction(asked, updated.session)) is not None:
             raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, f"the service did not apply our {field}")
-        return session_id
+        return updated.session_id
+
+
+async def _next_session_updated(connection: VoiceLiveConnection) -> SessionUpdated:
+    while True:
+        event = await connection.receive()
+        if isinstance(event, SessionUpdated):
+            return event
+        if isinstance(event, ServiceError):
+            log.error("upstream.session_refused", code=loggable(event.code))
+            raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, "session.update was refused")
 
 
 def loggable(code: str) -> str:
