@@ -1,10 +1,9 @@
 """Text to speech: clauses of an answer in, PCM16 with the times of its words out.
 
-The answer is spoken clause by clause, so that its first sound is ready while the rest is not even
-written. What was said before is kept, since agents repeat themselves.
+The answer is spoken clause by clause and each clause piece by piece, so that the first sound is ready
+while the rest is not even written. What was said before is kept, since agents repeat themselves.
 """
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,16 +15,20 @@ import soxr
 from numpy.typing import NDArray
 
 from voicelive_emulator.audio import SYNTHESIS_RATE_HZ, to_pcm16
+from voicelive_emulator.clauses import split_clauses
 from voicelive_emulator.model_files import ModelFiles
-from voicelive_emulator.spoken_text import ABBREVIATIONS, SpokenWord, spoken_words
-from voicelive_emulator.voice import Sentence, Voice, is_sound
+from voicelive_emulator.spoken_text import SpokenWord, spoken_words
+from voicelive_emulator.voice import FRAME_SAMPLES, Utterance, Voice, is_sound
+
+__all__ = ["Speech", "Synthesizer", "Word", "split_clauses"]
 
 _GAIN = 1.3
 _SILENCE_LEVEL = 0.01
-_LEADING_SILENCE_MS = 20
-_SENTENCE_SILENCE_MS = 240
-_COMMA_SILENCE_MS = 140
-_JOINT_SILENCE_MS = 20
+_SILENCE_BEFORE_MS = 20
+_SILENCE_AFTER_MS = {".": 240, "!": 240, "?": 240, ",": 140, ";": 140, ":": 140}
+_SILENCE_AFTER_WORD_MS = 40
+_FIRST_PIECE_FRAMES = 24
+_LONGEST_PIECE_FRAMES = 96
 _CACHE_BYTES = 32 * 1024 * 1024
 
 
@@ -40,7 +43,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A spoken clause: PCM16 LE, 24 kHz, mono, and its words."""
+    """A spoken clause or a piece of one: PCM16 LE, 24 kHz, mono, and words."""
 
     pcm: bytes
     words: tuple[Word, ...]
@@ -54,43 +57,55 @@ class Synthesizer:
         self._cache = _SpeechCache(_CACHE_BYTES)
 
     def synthesize(self, clause: str) -> Speech:
-        """Speak a clause; one that was spoken before comes from memory. No words, no sound.
+        """Speak a whole clause; one that was spoken before comes from memory. No words, no sound.
 
-        The times of the words are the voice model's own durations of their phonemes, right to about
+        The times of the words are the voice model's own lengths of their phonemes, right to about
         12 ms. Blocks: about a tenth of the time that the clause lasts.
         """
+        return _joined(list(self.stream(clause)))
+
+    def stream(self, clause: str) -> Iterator[Speech]:
+        """Speak a clause piece by piece, the first about a quarter of a second long, later ones longer.
+
+        The first piece has all the words. Each step blocks, like `synthesize`, for its own part.
+        """
         clause = clause.strip()
-        speech = self._cache.get(clause)
-        if speech is None:
-            speech = self._speak(spoken_words(clause))
-            self._cache.put(clause, speech)
-        return speech
+        known = self._cache.get(clause)
+        if known is not None:
+            yield known
+            return
+        words = spoken_words(clause)
+        phonemes = self._voice.phonemize(" ".join(word.spoken for word in words))
+        pieces = []
+        if phonemes:
+            for piece in self._speak(words, self._voice.prepare(phonemes)):
+                pieces.append(piece)
+                yield piece
+        self._cache.put(clause, _joined(pieces))
 
-    def _speak(self, words: list[SpokenWord]) -> Speech:
-        sentences = [
-            self._voice.speak(phonemes)
-            for phonemes in self._voice.phonemize(" ".join(word.spoken for word in words))
-        ]
-        if not sentences:
-            return Speech(b"", ())
-        said = [self._phonemes(word.spoken) for word in words]
-        pieces: list[NDArray[np.float32]] = []
-        sounds: list[tuple[str, int, int]] = []
-        position = 0
-        for sentence in sentences:
-            start, end = _audible_range(sentence, self._voice.sample_rate_hz)
-            sounds += _sounds(sentence, position - start)
-            pieces.append(sentence.sound[start:end])
-            position += end - start
-        sound = soxr.resample(np.concatenate(pieces) * _GAIN, self._voice.sample_rate_hz, SYNTHESIS_RATE_HZ)
-        times = _word_times(said, sounds, self._voice.sample_rate_hz)
-        return Speech(
-            to_pcm16(sound).tobytes(),
-            tuple(Word(word.text, *time) for word, time in zip(words, times, strict=True)),
-        )
+    def _speak(self, words: list[SpokenWord], utterance: Utterance) -> Iterator[Speech]:
+        rate_hz = self._voice.sample_rate_hz
+        resampler = soxr.ResampleStream(rate_hz, SYNTHESIS_RATE_HZ, 1, dtype="float32")
+        end = _audible_end(utterance, rate_hz)
+        position, frames = 0, _FIRST_PIECE_FRAMES
+        timed: tuple[Word, ...] = ()
+        while position < end:
+            next_position = min(position + frames * FRAME_SAMPLES, end)
+            sound = self._voice.sound(
+                utterance, position // FRAME_SAMPLES, -(-next_position // FRAME_SAMPLES)
+            )[: next_position - position]
+            if position == 0:
+                start = _audible_start(sound, rate_hz)
+                sound = sound[start:]
+                timed = tuple(_timed(words, self._sounds(words), utterance, start, rate_hz))
+            resampled = resampler.resample_chunk(sound * _GAIN, last=next_position == end)
+            yield Speech(to_pcm16(resampled).tobytes(), timed)
+            timed = ()
+            position, frames = next_position, min(frames * 2, _LONGEST_PIECE_FRAMES)
 
-    def _phonemes(self, spoken: str) -> str:
-        return "".join(filter(is_sound, "".join(self._voice.phonemize(spoken))))
+    def _sounds(self, words: list[SpokenWord]) -> list[str]:
+        """Return each word's vowels and consonants when it is spoken alone."""
+        return ["".join(filter(is_sound, self._voice.phonemize(word.spoken))) for word in words]
 
 
 class _SpeechCache:
@@ -120,139 +135,46 @@ class _SpeechCache:
                 self._bytes -= len(oldest.pcm)
 
 
-def _audible_range(sentence: Sentence, sample_rate_hz: int) -> tuple[int, int]:
-    """Return the sound's first and last sample, with as much silence around as the punctuation asks for."""
-    loud = np.flatnonzero(np.abs(sentence.sound) > _SILENCE_LEVEL)
-    if not len(loud):
-        return 0, len(sentence.sound)
-    match sentence.phonemes[-1]:
-        case "." | "!" | "?":
-            silence_ms = _SENTENCE_SILENCE_MS
-        case "," | ";" | ":":
-            silence_ms = _COMMA_SILENCE_MS
-        case _:
-            silence_ms = _JOINT_SILENCE_MS
-    first = int(loud[0]) - _LEADING_SILENCE_MS * sample_rate_hz // 1000
-    last = int(loud[-1]) + silence_ms * sample_rate_hz // 1000
-    return max(first, 0), min(last, len(sentence.sound))
+def _joined(pieces: list[Speech]) -> Speech:
+    return Speech(b"".join(piece.pcm for piece in pieces), tuple(w for piece in pieces for w in piece.words))
 
 
-def _sounds(sentence: Sentence, offset: int) -> Iterator[tuple[str, int, int]]:
-    """Return each vowel and consonant with its first sample and the one after its last."""
-    ends = np.cumsum(sentence.lengths)
-    for index, phoneme in enumerate(sentence.phonemes):
-        if is_sound(phoneme):
-            yield phoneme, offset + int(ends[index]), offset + int(ends[index + 1])
+def _audible_start(sound: NDArray[np.float32], rate_hz: int) -> int:
+    first = int((np.abs(sound) > _SILENCE_LEVEL).argmax())
+    return max(first - _SILENCE_BEFORE_MS * rate_hz // 1000, 0)
 
 
-def _word_times(
-    said: list[str], sounds: list[tuple[str, int, int]], sample_rate_hz: int
-) -> Iterator[tuple[int, int]]:
-    """Find each word's offset and duration in ms: `said` are its phonemes when spoken alone.
+def _audible_end(utterance: Utterance, rate_hz: int) -> int:
+    """Return the sample after the last word and as much silence as the punctuation asks for."""
+    last = max(index for index, phoneme in enumerate(utterance.phonemes) if is_sound(phoneme))
+    silence_ms = _SILENCE_AFTER_MS.get(utterance.phonemes[-1], _SILENCE_AFTER_WORD_MS)
+    end = int(utterance.ends[last + 1]) + silence_ms * rate_hz // 1000
+    return min(end, utterance.frames * FRAME_SAMPLES)
 
-    In a sentence words run together and lose phonemes ("of the" is one word to the phonemizer), so the
-    two are aligned; the edge of a word that falls between aligned phonemes goes to the nearest.
+
+def _timed(
+    words: list[SpokenWord], alone: list[str], utterance: Utterance, start: int, rate_hz: int
+) -> Iterator[Word]:
+    """Find when each word is heard; `alone` are its sounds when it is spoken by itself.
+
+    In a sentence words run together and lose sounds ("of the" is one word to the phonemizer), so the
+    two are aligned; a word's edge that falls between aligned sounds goes to the nearest.
     """
-    alone = "".join(said)
-    blocks = SequenceMatcher(
-        None, alone, "".join(phoneme for phoneme, _, _ in sounds), autojunk=False
-    ).get_matching_blocks()
-    known = [(block.a + i, block.b + i) for block in blocks for i in range(block.size)]
-    places = np.interp(
-        np.arange(len(alone) + 1),
-        [-1, *(a for a, _ in known), len(alone)],
-        [-1, *(b for _, b in known), len(sounds)],
+    places = [index for index, phoneme in enumerate(utterance.phonemes) if is_sound(phoneme)]
+    together = "".join(utterance.phonemes[place] for place in places)
+    matcher = SequenceMatcher(None, "".join(alone), together, autojunk=False)
+    matched = [(a + i, b + i) for a, b, size in matcher.get_matching_blocks() for i in range(size)]
+    length = sum(map(len, alone))
+    edges = np.interp(
+        np.arange(length + 1),
+        [-1, *(a for a, _ in matched), length],
+        [-1, *(b for _, b in matched), len(places)],
     )
-    begin = 0
-    for phonemes in said:
-        first = min(max(round(places[begin]), 0), len(sounds) - 1)
-        last = min(max(round(places[begin + len(phonemes)]) - 1, first), len(sounds) - 1)
-        start, end = sounds[first][1], sounds[last][2]
-        yield round(start * 1000 / sample_rate_hz), round((end - start) * 1000 / sample_rate_hz)
-        begin += len(phonemes)
-
-
-_FIRST_CLAUSE_WORDS = 2
-_NEXT_CLAUSE_WORDS = 4
-_LONGEST_FIRST_CLAUSE_WORDS = 7
-_BREAK = re.compile(r"[.!?,;:\u2026\u2013\u2014]+[\"')\]\u2019\u201d]*\s+|\s[-\u2013\u2014]+\s+|\n\s*")
-_PHRASE_OPENERS = frozenset(
-    [
-        "and",
-        "or",
-        "but",
-        "so",
-        "because",
-        "that",
-        "which",
-        "who",
-        "if",
-        "when",
-        "while",
-        "where",
-        "for",
-        "with",
-        "without",
-        "to",
-        "from",
-        "at",
-        "by",
-        "in",
-        "on",
-        "of",
-        "is",
-        "are",
-        "was",
-        "were",
-        "will",
-        "would",
-        "can",
-        "could",
-    ]
-)
-
-
-def split_clauses(text: str) -> list[str]:
-    """Split text into clauses to speak one after the other; joined they are the text again.
-
-    Clauses end at punctuation, never inside a number, price or abbreviation. The first is short, so
-    that its sound is ready soon: without early punctuation it ends before a word that opens a phrase.
-    """
-    clauses: list[str] = []
-    pending = ""
-    for piece in _pieces(text):
-        pending += piece
-        fewest = _NEXT_CLAUSE_WORDS if clauses else _FIRST_CLAUSE_WORDS
-        if len(pending.split()) >= fewest or piece.rstrip().endswith((".", "!", "?")):
-            clauses.append(pending)
-            pending = ""
-    if pending.strip() or not clauses:
-        clauses.append(pending)
-    else:
-        clauses[-1] += pending
-    return [clause for clause in (*_split_first(clauses[0]), *clauses[1:]) if clause]
-
-
-def _pieces(text: str) -> Iterator[str]:
-    start = 0
-    for match in _BREAK.finditer(text):
-        if _ends_clause(text[start : match.end()]):
-            yield text[start : match.end()]
-            start = match.end()
-    yield text[start:]
-
-
-def _ends_clause(piece: str) -> bool:
-    last = piece.split()[-1] if piece.split() else ""
-    return last not in ABBREVIATIONS and not re.fullmatch(r"[A-Z]\.", last)
-
-
-def _split_first(clause: str) -> Iterator[str]:
-    words = re.findall(r"\S+\s*", clause)
-    if len(words) <= _LONGEST_FIRST_CLAUSE_WORDS:
-        yield clause
-        return
-    openers = (i for i in range(3, 6) if words[i].strip().lower() in _PHRASE_OPENERS)
-    cut = clause.index(words[0]) + len("".join(words[: next(openers, 5)]))
-    yield clause[:cut]
-    yield clause[cut:]
+    position = 0
+    for word, sounds in zip(words, alone, strict=True):
+        first = min(max(round(edges[position]), 0), len(places) - 1)
+        position += len(sounds)
+        last = min(max(round(edges[position]) - 1, first), len(places) - 1)
+        begins, ends = (int(utterance.ends[i]) - start for i in (places[first], places[last] + 1))
+        offset_ms = max(begins, 0) * 1000 // rate_hz
+        yield Word(word.text, offset_ms, ends * 1000 // rate_hz - offset_ms)

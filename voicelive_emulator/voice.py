@@ -1,13 +1,17 @@
 """One Piper voice: text to phonemes, phonemes to sound, and how long each phoneme lasts.
 
-Piper's own `PiperVoice` is not used: it cannot take an inference session, loads the model with all
-cores and raises every sentence to full scale. Piper and the phonemizer espeak-ng in it are GPL; they
-stay in the emulator's process.
+Piper's own `PiperVoice` speaks a whole sentence in one go. Here the voice model is cut in three: the
+lengths of the phonemes, the plan of the sentence, and the sound. The third is most of the work and only
+looks a few frames around, so it runs piece by piece, and the first piece is ready soon however long the
+sentence is. The model's random numbers come from the phonemes, so the same text always sounds the same.
+
+Piper and the phonemizer espeak-ng in it are GPL; they stay in the emulator's process.
 """
 
 import json
 import threading
 import unicodedata
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +20,40 @@ from numpy.typing import NDArray
 from piper.phonemize_espeak import ESPEAK_DATA_DIR, EspeakPhonemizer
 
 from voicelive_emulator.inference import Model
+from voicelive_emulator.model_parts import ModelGraph
+
+FRAME_SAMPLES = 256
+"""Samples in one frame of the voice model."""
 
 _START, _PAD, _END = "^", "_", "$"
-_DURATIONS_TENSOR = "/Ceil_output_0"
+_CONTEXT_FRAMES = 10
+_PLAN_CHANNELS = 192
+
+# Tensors of the voice model at which it is cut.
+_STATISTICS = "/enc_p/Mul_2_output_0"
+_MASK = "/enc_p/encoder/Unsqueeze_output_0"
+_DURATIONS = "/Ceil_output_0"
+_DURATION_NOISE = "/dp/RandomNormalLike_output_0"
+_PLAN_NOISE = "/RandomNormalLike_output_0"
+_PLAN = "/Mul_7_output_0"
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """Sound in [-1, 1] at the voice's rate, the phonemes in it and the samples that each lasts.
+class Utterance:
+    """What is to be said, planned but not yet sounded.
 
-    `phonemes` include punctuation and spaces; `lengths` has one more entry at either end, for the
-    silence before the first phoneme and after the last.
+    `ends` has the sample after the end of the silence before the first phoneme, then after the end of
+    each phoneme. Spaces and punctuation are phonemes too.
     """
 
-    sound: NDArray[np.float32]
     phonemes: str
-    lengths: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    plan: NDArray[np.float32]
+
+    @property
+    def frames(self) -> int:
+        """The length in frames."""
+        return int(self.plan.shape[2])
 
 
 class Voice:
@@ -45,44 +67,66 @@ class Voice:
         inference = config["inference"]
         scales = [inference["noise_scale"], inference["length_scale"], inference["noise_w"]]
         self._scales = np.array(scales, np.float32)
-        self._model = Model(model_file.read_bytes() + _graph_output(_DURATIONS_TENSOR))
+        graph = ModelGraph(model_file.read_bytes())
+        measured = [_STATISTICS, _MASK, _DURATIONS]
+        self._measure = Model(graph.part(["input", "input_lengths", "scales", _DURATION_NOISE], measured))
+        self._plan = Model(graph.part([*measured, "scales", _PLAN_NOISE], [_PLAN]))
+        self._sound = Model(graph.part([_PLAN], ["output"]))
         self._phonemizer = EspeakPhonemizer(ESPEAK_DATA_DIR)
         self._phonemizer_lock = threading.Lock()  # espeak-ng keeps its state in globals
 
-    def phonemize(self, text: str) -> list[str]:
-        """Return the phonemes of each sentence of `text`, one character each, words parted by spaces."""
+    def phonemize(self, text: str) -> str:
+        """Return the phonemes of `text`, one character each, with spaces and punctuation; "" for no words."""
         with self._phonemizer_lock:
             sentences: list[list[str]] = self._phonemizer.phonemize(self._language, text)
-        known = ("".join(p for p in sentence if p in self._ids) for sentence in sentences)
-        return [phonemes for phonemes in known if phonemes.strip()]
+        phonemes = " ".join("".join(p for p in sentence if p in self._ids) for sentence in sentences)
+        return phonemes if any(map(is_sound, phonemes)) else ""
 
-    def speak(self, phonemes: str) -> Sentence:
-        """Return the sound of one sentence. Blocks: about a tenth of the time it lasts."""
-        symbols = (_START, *phonemes)
+    def prepare(self, phonemes: str) -> Utterance:
+        """Decide how `phonemes` are said. Blocks: a few ms for each word."""
         # The voice was trained with a pad after every phoneme; a phoneme's length counts its pad.
-        groups = [[*self._ids[symbol], *self._ids[_PAD]] for symbol in symbols] + [self._ids[_END]]
+        groups = [[*self._ids[symbol], *self._ids[_PAD]] for symbol in (_START, *phonemes)]
+        groups.append(self._ids[_END])
         ids = np.concatenate(groups).astype(np.int64)[np.newaxis]
-        sound, durations = self._model.run(
-            {"input": ids, "input_lengths": np.array([ids.shape[1]], np.int64), "scales": self._scales}
+        random = np.random.default_rng(zlib.crc32(phonemes.encode()))
+        statistics, mask, durations = self._measure.run(
+            {
+                "input": ids,
+                "input_lengths": np.array([ids.shape[1]], np.int64),
+                "scales": self._scales,
+                _DURATION_NOISE: random.standard_normal((1, 2, ids.shape[1]), np.float32),
+            }
+        )
+        frames = int(durations.sum())
+        (plan,) = self._plan.run(
+            {
+                _STATISTICS: statistics,
+                _MASK: mask,
+                _DURATIONS: durations,
+                "scales": self._scales,
+                _PLAN_NOISE: random.standard_normal((1, _PLAN_CHANNELS, frames), np.float32),
+            }
         )
         starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
-        frames = np.add.reduceat(durations.ravel(), starts)
-        lengths = (frames * (sound.size / frames.sum())).astype(np.int64)
-        return Sentence(sound.ravel(), phonemes, lengths)
+        ends = np.cumsum(np.add.reduceat(durations.ravel(), starts)).astype(np.int64)
+        return Utterance(phonemes, ends[:-1] * FRAME_SAMPLES, plan)
+
+    def sound(self, utterance: Utterance, first_frame: int, end_frame: int) -> NDArray[np.float32]:
+        """Return the samples of some frames, equal to those of the whole. Blocks: about a tenth of the time.
+
+        The frames around them are computed too, since each sample depends on that many.
+        """
+        before = min(first_frame, _CONTEXT_FRAMES)
+        (sound,) = self._sound.run(
+            {_PLAN: utterance.plan[:, :, first_frame - before : end_frame + _CONTEXT_FRAMES]}
+        )
+        start = before * FRAME_SAMPLES
+        samples: NDArray[np.float32] = sound.ravel()[
+            start : start + (end_frame - first_frame) * FRAME_SAMPLES
+        ]
+        return samples
 
 
 def is_sound(phoneme: str) -> bool:
     """Tell a vowel or consonant from stress marks, spaces and punctuation."""
     return unicodedata.category(phoneme) in {"Ll", "Lo"}
-
-
-def _graph_output(tensor: str) -> bytes:
-    """Return what makes `tensor` an output of a serialized ONNX model when appended to it.
-
-    Protocol Buffers merge a repeated message field into the first: this is a ModelProto with a graph
-    (field 7) with an output (field 12) with a name (field 1), and the voice's own graph keeps the rest.
-    """
-    message = tensor.encode()
-    for tag in (0x0A, 0x62, 0x3A):
-        message = bytes((tag, len(message))) + message
-    return message
