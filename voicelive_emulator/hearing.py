@@ -1,0 +1,186 @@
+"""The ears of one session: input audio becomes turns, and turns become words.
+
+Recognition begins while the caller may still go on: at each pause in the turn the words so far are
+recognised, and thrown away when the caller resumes. So the words are ready when the turn ends.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import numpy as np
+
+from voicelive_emulator.audio import MODEL_RATE_HZ, InputDecoder, Samples
+from voicelive_emulator.session_config import HearingOptions
+from voicelive_emulator.speech_models import FindsVoice, SpeechModels, Workers
+from voicelive_emulator.turn_detection import (
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    TurnDetector,
+    TurnEvent,
+)
+
+_SAMPLES_PER_MS: Final = MODEL_RATE_HZ // 1_000
+_STEP_BYTES: Final = 48_000
+"""What is decoded in one go: at most a second or so, so that sessions take turns on the thread."""
+_LONGEST_TURN_MS: Final = 5 * 60_000
+"""Of a longer turn the end is kept."""
+_KEPT_IN_SILENCE_MS: Final = 1_000
+"""Kept beyond the padding and the shortest speech, for the delay of the detector."""
+
+
+class Hearing:
+    """Follows the input audio of one session. For one task at a time."""
+
+    def __init__(self, models: SpeechModels, workers: Workers, options: HearingOptions) -> None:
+        self._models = models
+        self._workers = workers
+        self._voice: FindsVoice = models.voice_activity.new_stream()
+        self._samples = _SampleBuffer()
+        self._options = options
+        self._decoder = _decoder(options)
+        self._detector = TurnDetector(options.turns) if options.turns is not None else None
+        self._turn_start_ms: int | None = None
+        self._turn_end_ms: int | None = None
+        self._words: asyncio.Future[str] | None = None
+
+    def configure(self, options: HearingOptions) -> None:
+        """Listen in another way from here on. A turn that is under way is forgotten if turns change."""
+        before, self._options = self._options, options
+        formats = (options.audio_format, options.sampling_rate_hz, options.channels)
+        if formats != (before.audio_format, before.sampling_rate_hz, before.channels):
+            self._decoder = _decoder(options)
+        if options.turns != before.turns:
+            self._restart()
+
+    def forget(self) -> None:
+        """Throw away what was heard since the last turn."""
+        self._samples.drop_before(self._samples.end_ms)
+        self._restart()
+
+    async def hear(self, audio: bytes) -> AsyncGenerator[TurnEvent]:
+        """Take audio in the input format; yield what it means for the turn, as it is found."""
+        for start in range(0, len(audio), _STEP_BYTES):
+            samples, probabilities = await self._workers.hear(
+                self._listen, audio[start : start + _STEP_BYTES]
+            )
+            self._samples.append(samples)
+            for probability in probabilities:
+                if self._detector is None:
+                    break
+                for event in self._detector.receive(probability):
+                    async for turn_event in self._follow(event):
+                        yield turn_event
+            self._drop_old()
+
+    def recognize_turn(self) -> "asyncio.Future[str]":
+        """Return the words of the turn that has just ended, or of all that is buffered when none has."""
+        if self._turn_end_ms is None:
+            self._stop_speculating()
+        words, self._words = self._words, None
+        if words is None:
+            words = self._recognize(
+                self._samples.start_ms if self._turn_start_ms is None else self._turn_start_ms,
+                self._samples.end_ms if self._turn_end_ms is None else self._turn_end_ms,
+            )
+        if self._turn_end_ms is None:
+            self.forget()
+        self._turn_start_ms = self._turn_end_ms = None
+        return words
+
+    def _listen(self, audio: bytes) -> tuple[Samples, list[float]]:
+        samples = self._decoder.decode(audio)
+        return samples, self._voice.probabilities(samples)
+
+    async def _follow(self, event: TurnEvent) -> AsyncGenerator[TurnEvent]:
+        match event:
+            case SpeechStarted(audio_start_ms=start_ms):
+                self._turn_start_ms, self._turn_end_ms = start_ms, None
+            case SpeechPaused(audio_ms=position_ms):
+                self._words = self._recognize(self._turn_start_ms or 0, position_ms)
+                for verdict in await self._judge(position_ms):
+                    async for turn_event in self._follow(verdict):
+                        yield turn_event
+                return
+            case SpeechResumed():
+                self._stop_speculating()
+                return
+            case SpeechStopped(audio_end_ms=end_ms):
+                self._turn_end_ms = end_ms
+        yield event
+
+    async def _judge(self, position_ms: int) -> list[TurnEvent]:
+        """Ask whether the turn sounds complete, where the session wants to know."""
+        turns = self._options.turns
+        if turns is None or turns.end_of_utterance_timeout_ms is None or self._detector is None:
+            return []
+        samples = self._samples.between(self._turn_start_ms or 0, position_ms)
+        probability = await self._workers.run(self._models.end_of_utterance.probability, samples)
+        complete = probability >= self._options.end_of_utterance_threshold
+        return self._detector.receive_end_of_utterance(complete)
+
+    def _recognize(self, start_ms: int, end_ms: int) -> "asyncio.Future[str]":
+        samples = self._samples.between(start_ms, end_ms)
+        return self._workers.run(self._models.recognizer.transcribe, samples)
+
+    def _stop_speculating(self) -> None:
+        if self._words is not None:
+            self._words.cancel()
+            self._words = None
+
+    def _restart(self) -> None:
+        self._stop_speculating()
+        self._turn_start_ms = self._turn_end_ms = None
+        position_ms = self._samples.end_ms
+        turns = self._options.turns
+        self._detector = TurnDetector(turns, position_ms) if turns is not None else None
+
+    def _drop_old(self) -> None:
+        turns = self._options.turns
+        kept_ms = _LONGEST_TURN_MS
+        if turns is not None and self._turn_start_ms is None:
+            kept_ms = turns.prefix_padding_ms + turns.speech_duration_ms + _KEPT_IN_SILENCE_MS
+        self._samples.drop_before(self._samples.end_ms - kept_ms)
+
+
+class _SampleBuffer:
+    """The last samples of a session, by their position on its audio clock."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Samples] = deque()
+        self._start = 0
+        self._end = 0
+
+    @property
+    def start_ms(self) -> int:
+        return self._start // _SAMPLES_PER_MS
+
+    @property
+    def end_ms(self) -> int:
+        return self._end // _SAMPLES_PER_MS
+
+    def append(self, samples: Samples) -> None:
+        if len(samples):
+            self._chunks.append(samples)
+            self._end += len(samples)
+
+    def between(self, start_ms: int, end_ms: int) -> Samples:
+        """Return what is left of a stretch; nothing where it is gone."""
+        if not self._chunks:
+            return np.zeros(0, np.float32)
+        first = max(start_ms * _SAMPLES_PER_MS - self._start, 0)
+        last = max(end_ms * _SAMPLES_PER_MS - self._start, 0)
+        return np.concatenate(self._chunks)[first:last]
+
+    def drop_before(self, position_ms: int) -> None:
+        """Forget whole chunks that lie before a position."""
+        position = position_ms * _SAMPLES_PER_MS
+        while self._chunks and self._start + len(self._chunks[0]) <= position:
+            self._start += len(self._chunks.popleft())
+
+
+def _decoder(options: HearingOptions) -> InputDecoder:
+    return InputDecoder(options.audio_format, options.sampling_rate_hz, options.channels)

@@ -1,0 +1,273 @@
+"""The shell around one session: socket, ears, voice and clock, in one task group.
+
+The session decides; here its effects are carried out and the models' results are handed to it. Every
+queue is bounded: a client that sends faster than it is heard waits in TCP, one that reads slowly slows
+its own answers down, and one that does not read for `SEND_TIMEOUT_S` loses its session.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+import orjson
+import structlog
+from aiohttp import WSMsgType, web
+
+from voicelive_emulator.answering import Speaker, arguments_for, clauses, words_of
+from voicelive_emulator.effects import (
+    CancelReply,
+    Close,
+    ConfigureHearing,
+    Effect,
+    ForgetAudio,
+    Hear,
+    Send,
+    StartReply,
+    Transcribe,
+)
+from voicelive_emulator.events import ClientError
+from voicelive_emulator.failures import described
+from voicelive_emulator.faults import (
+    Abort,
+    Action,
+    CloseSocket,
+    FallSilent,
+    FaultPlan,
+    FaultRequested,
+    Frame,
+    Stall,
+)
+from voicelive_emulator.hearing import Hearing
+from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
+from voicelive_emulator.session import Session
+from voicelive_emulator.session_config import HearingOptions
+from voicelive_emulator.speech_models import SpeechModels, Workers
+from voicelive_emulator.turn_detection import SpeechStarted, SpeechStopped
+
+_MOST_APPENDS: Final = 8
+"""Appends that may wait to be heard; further ones wait in TCP."""
+_MOST_TURNS: Final = 8
+"""Turns whose words may be missing; further audio waits."""
+_AFTER_ALL_AUDIO: Final = frozenset(
+    {"session.update", "input_audio_buffer.commit", "input_audio_buffer.clear"}
+)
+"""Client events that count only once all audio before them was heard."""
+
+
+class _Ended(Exception):  # noqa: N818 (says what is the case)
+    """The session is over; the text says why."""
+
+
+class SessionPipeline:
+    """Runs one session on its socket. Single use."""
+
+    def __init__(
+        self,
+        session: Session,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        models: SpeechModels,
+        workers: Workers,
+        *,
+        hearing: HearingOptions,
+        lifetime_s: float,
+        faults: FaultPlan,
+    ) -> None:
+        self._session = session
+        self._ws = ws
+        self._transport = transport
+        self._models = models
+        self._workers = workers
+        self._lifetime_s = lifetime_s
+        self._faults = faults
+        self._agent = models.new_agent()
+        self._hearing = Hearing(models, workers, hearing)
+        self._outbox = Outbox()
+        self._audio: asyncio.Queue[bytes] = asyncio.Queue(_MOST_APPENDS)
+        self._words: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue(_MOST_TURNS)
+        self._replies: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._log = structlog.get_logger("voicelive_emulator")
+
+    async def run(self) -> str:
+        """Serve until either side ends the session; return why it ended."""
+        reason = "ended"
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                reading = tasks.create_task(self._read())
+                tasks.create_task(self._write(reading))
+                tasks.create_task(self._hear())
+                tasks.create_task(self._recognize())
+                tasks.create_task(self._expire())
+                await self._carry_out(self._session.open())
+        except* _Ended as ended:
+            reason = str(ended.exceptions[0])
+        return reason
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket once what is decided was sent; does not wait."""
+        self._outbox.put(Close(code, reason))
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._ws.receive()
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                raise _Ended(f"closed by client ({self._ws.close_code})")
+            await self._outbox.room(EVENT_ROOM)
+            await self._receive(message.data)
+
+    async def _receive(self, data: str | bytes) -> None:
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            error = ClientError("invalid_json", "The message is not valid JSON.")
+            await self._carry_out(self._session.reject(error))
+            return
+        event_type = event.get("type") if isinstance(event, dict) else None
+        if event_type in _AFTER_ALL_AUDIO:
+            await self._audio.join()
+        self._log.debug("client_event", event_type=event_type)
+        await self._carry_out(self._session.receive(event))
+
+    async def _write(self, reading: asyncio.Task[None]) -> None:
+        while True:
+            message = await self._outbox.take()
+            if isinstance(message, Close):
+                await self._act(CloseSocket(message.code, message.reason), reading)
+                continue
+            self._log.debug("server_event", event_type=message["type"])
+            for action in self._faults.actions(message):
+                await self._act(action, reading)
+
+    async def _act(self, action: Action, reading: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                match action:
+                    case Frame(data=data, binary=binary):
+                        await self._ws.send_frame(data, WSMsgType.BINARY if binary else WSMsgType.TEXT)
+                    case CloseSocket(code=code, reason=reason):
+                        await self._ws.close(code=code, message=reason.encode())
+                        raise _Ended(f"closed by server ({code})")
+                    case Abort():
+                        self._reset()
+                        raise _Ended("aborted")
+        except TimeoutError:
+            self._reset()
+            raise _Ended("client does not read") from None
+        except (ConnectionError, RuntimeError) as error:
+            raise _Ended(f"connection lost ({type(error).__name__})") from None
+        match action:
+            case Stall(seconds=seconds):
+                await asyncio.sleep(seconds)
+            case FallSilent():
+                reading.cancel()
+                await asyncio.Event().wait()
+
+    def _reset(self) -> None:
+        """Drop the connection without a close frame: the peer sees a TCP reset."""
+        if self._transport is None:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    async def _hear(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            audio = await self._audio.get()
+            async with aclosing(self._hearing.hear(audio)) as events:
+                async for event in events:
+                    match event:
+                        case SpeechStarted(audio_start_ms=start_ms):
+                            await self._carry_out(self._session.speech_started(start_ms, loop.time()))
+                        case SpeechStopped(audio_end_ms=end_ms):
+                            await self._carry_out(self._session.speech_stopped(end_ms))
+                        case _:
+                            pass
+            self._audio.task_done()
+
+    async def _recognize(self) -> None:
+        while True:
+            words = await self._words.get()
+            try:
+                text = await self._text_of(words)
+            except Exception as error:  # noqa: BLE001 (whatever a model does, the session goes on)
+                self._log.error("transcription_failed", **described(error))
+                await self._carry_out(self._session.transcription_failed())
+            else:
+                await self._carry_out(self._session.transcribed(text))
+
+    async def _text_of(self, words: asyncio.Future[str]) -> str:
+        if self._faults.session_fault("fail_transcription") is not None:
+            words.cancel()
+            raise FaultRequested
+        return await words
+
+    async def _expire(self) -> None:
+        await asyncio.sleep(self._lifetime_s)
+        await self._carry_out(self._session.expire())
+
+    async def _reply(self, start: StartReply) -> None:
+        try:
+            await self._make_reply(start)
+        except Exception as error:  # noqa: BLE001 (whatever an agent or a model does, the session goes on)
+            self._log.error("reply_failed", **described(error))
+            await self._carry_out(self._session.reply_failed(start.response_id))
+        finally:
+            self._replies.pop(start.response_id, None)
+
+    async def _make_reply(self, start: StartReply) -> None:
+        if self._faults.session_fault("fail_response") is not None:
+            raise FaultRequested
+        response_id = start.response_id
+        if start.call is not None:
+            arguments = arguments_for(start.call)
+            await self._carry_out(self._session.reply_call(response_id, start.call.name, arguments))
+            return
+        speaker = None
+        if start.audio_format is not None:
+            speaker = Speaker(self._models, self._workers, start.audio_format)
+        async with aclosing(clauses(words_of(start, self._agent.reply(start.history)))) as texts:
+            async for clause in texts:
+                await self._carry_out(self._session.reply_text(response_id, clause))
+                if speaker is not None:
+                    speech, audio = await speaker.speak(clause)
+                    await self._carry_out(self._session.reply_words(response_id, speech.words))
+                    await self._send_audio(response_id, speaker, audio)
+        if speaker is not None:
+            await self._send_audio(response_id, speaker, speaker.rest())
+        await self._carry_out(self._session.reply_finished(response_id))
+
+    async def _send_audio(self, response_id: str, speaker: Speaker, audio: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        for chunk, duration_ms in speaker.chunks(audio):
+            await self._outbox.room(AUDIO_ROOM)
+            await self._carry_out(self._session.reply_audio(response_id, chunk, duration_ms, loop.time()))
+
+    async def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """Carry out effects in order. Only the last one of a list may wait, so lists do not mix."""
+        for effect in effects:
+            match effect:
+                case Send(event=event):
+                    self._outbox.put(event)
+                case Close() as close:
+                    self._outbox.put(close)
+                case StartReply(response_id=response_id) as start:
+                    if self._tasks is not None:
+                        self._replies[response_id] = self._tasks.create_task(self._reply(start))
+                case CancelReply(response_id=response_id):
+                    if (reply := self._replies.pop(response_id, None)) is not None:
+                        reply.cancel()
+                case ConfigureHearing(options=options):
+                    self._hearing.configure(options)
+                case ForgetAudio():
+                    self._hearing.forget()
+                case Hear(audio=audio):
+                    await self._audio.put(audio)
+                case Transcribe():
+                    await self._words.put(self._hearing.recognize_turn())

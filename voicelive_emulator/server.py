@@ -1,0 +1,188 @@
+"""The sockets of the emulator: HTTP and WebSocket, plain and over TLS in one process.
+
+Routes: the Voice Live endpoint under any prefix, the token endpoint of Entra, and `/health`.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from voicelive_emulator.access import Access, Admission, Refusal
+from voicelive_emulator.certificates import server_tls
+from voicelive_emulator.entra import TokenIssuer
+from voicelive_emulator.events import Events
+from voicelive_emulator.failures import described
+from voicelive_emulator.faults import Fault, FaultPlan, UnknownFault, parse_faults
+from voicelive_emulator.pipeline import SessionPipeline
+from voicelive_emulator.profiles import profile_for
+from voicelive_emulator.session import Session
+from voicelive_emulator.session_config import SessionConfig
+from voicelive_emulator.settings import Settings
+from voicelive_emulator.speech_models import SpeechModels, Workers
+
+_LARGEST_MESSAGE: Final = 21 * 1024 * 1024
+"""Voice Live takes 15 MiB of audio in one event, 20 MiB as base64."""
+_LARGEST_FORM: Final = 64 * 1024
+_CLOSE_TIMEOUT_S: Final = 2.0
+_SHUTDOWN_TIMEOUT_S: Final = 1.0
+_FAULT_HEADER: Final = "x-emulator-fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a running emulator can be reached."""
+
+    port: int
+    tls_port: int | None
+    certificate_file: Path | None
+
+
+class Emulator:
+    """The web application. One per process; sessions share its models and threads."""
+
+    def __init__(self, settings: Settings, models: SpeechModels, random: Random | None = None) -> None:
+        """`random` makes ids; a seeded one makes the same ids every time."""
+        self._settings = settings
+        self._models = models
+        self._workers = Workers()
+        self._random = random or Random(secrets.randbits(128))  # noqa: S311 (ids are names, no secrets)
+        self._issuer = TokenIssuer(time.monotonic, settings.token_lifetime_s, settings.client_secret)
+        self._access = Access(settings.api_key, self._issuer.is_valid)
+        self._sessions: set[SessionPipeline] = set()
+        self._log = structlog.get_logger("voicelive_emulator")
+
+    def application(self) -> web.Application:
+        """Return the routes."""
+        app = web.Application(client_max_size=_LARGEST_FORM)
+        app.router.add_get("/health", self._health)
+        app.router.add_get(r"/{prefix:(?:.*/)?}voice-live/realtime", self._realtime)
+        app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
+        app.on_shutdown.append(self._say_goodbye)
+        app.on_cleanup.append(self._clean_up)
+        return app
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "healthy"})
+
+    async def _token(self, request: web.Request) -> web.Response:
+        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        status, body = self._issuer.answer(form)
+        self._log.info("token_requested", status=status)
+        return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
+
+    async def _realtime(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = [*request.query.getall("fault", []), *request.headers.get(_FAULT_HEADER, "").split(",")]
+            faults = parse_faults(text.strip() for text in asked)
+        except UnknownFault as error:
+            return self._refuse(Refusal(400, "unknown_fault", str(error)))
+        if (answer := await self._fail_upgrade(faults)) is not None:
+            return answer
+        decision = self._access.decide(request.query, request.headers)
+        if isinstance(decision, Refusal):
+            return self._refuse(decision)
+        if len(self._sessions) >= self._settings.max_sessions:
+            return self._refuse(Refusal(429, "too_many_requests", "There are too many sessions."))
+        ws = web.WebSocketResponse(
+            max_msg_size=_LARGEST_MESSAGE, compress=False, timeout=_CLOSE_TIMEOUT_S, decode_text=False
+        )
+        if not ws.can_prepare(request).ok:
+            return self._refuse(Refusal(426, "upgrade_required", "This is a WebSocket endpoint."))
+        await ws.prepare(request)
+        await self._serve(request, ws, decision, faults)
+        return ws
+
+    async def _serve(
+        self, request: web.Request, ws: web.WebSocketResponse, admission: Admission, faults: tuple[Fault, ...]
+    ) -> None:
+        plan = FaultPlan(faults)
+        expire = plan.session_fault("expire")
+        lifetime_s = self._settings.session_lifetime_s if expire is None else expire.number
+        events = Events(self._random)
+        profile = profile_for(admission.model)
+        config = SessionConfig(
+            events.new_id("sess", profile.id_length),
+            profile,
+            model=admission.model,
+            api_version=admission.api_version,
+            expires_at=int(time.time() + lifetime_s),
+            agent=admission.agent,
+        )
+        pipeline = SessionPipeline(
+            Session(events, config),
+            ws,
+            request.transport,
+            self._models,
+            self._workers,
+            hearing=config.hearing(),
+            lifetime_s=lifetime_s,
+            faults=plan,
+        )
+        self._sessions.add(pipeline)
+        opened_at = time.monotonic()
+        with structlog.contextvars.bound_contextvars(session=config.session_id):
+            self._log.info("session_opened", mode=admission.mode, model=admission.model)
+            try:
+                reason = await pipeline.run()
+                self._log.info("session_ended", reason=reason, seconds=round(time.monotonic() - opened_at, 1))
+            except Exception as error:  # noqa: BLE001 (a session that breaks takes no other with it)
+                self._log.error("session_broken", **described(error))
+                await ws.close(code=1011)
+            finally:
+                self._sessions.discard(pipeline)
+
+    async def _fail_upgrade(self, faults: tuple[Fault, ...]) -> web.Response | None:
+        for fault in faults:
+            match fault.kind:
+                case "slow_handshake":
+                    await asyncio.sleep(fault.number)
+                case "redirect":
+                    return web.Response(status=302, headers={"Location": fault.argument})
+                case "refuse":
+                    return self._refuse(Refusal(int(fault.number), "emulator_fault", "Refused on request."))
+        return None
+
+    def _refuse(self, refusal: Refusal) -> web.Response:
+        self._log.info("session_refused", status=refusal.status, code=refusal.code)
+        body = {"error": {"code": refusal.code, "message": refusal.message}}
+        return web.json_response(body, status=refusal.status)
+
+    async def _say_goodbye(self, _: web.Application) -> None:
+        for pipeline in self._sessions:
+            pipeline.close(1001, "The emulator is stopping.")
+
+    async def _clean_up(self, _: web.Application) -> None:
+        self._workers.close()
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, models: SpeechModels, random: Random | None = None
+) -> AsyncIterator[Endpoints]:
+    """Serve inside the block. Raises OSError when a port or the certificate file cannot be had."""
+    runner = web.AppRunner(
+        Emulator(settings, models, random).application(),
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        port = runner.addresses[0][1]
+        if settings.tls_port is None:
+            yield Endpoints(port, None, None)
+            return
+        tls, certificate_file = server_tls(settings.certificate_file)
+        await web.TCPSite(runner, settings.host, settings.tls_port, ssl_context=tls).start()
+        yield Endpoints(port, runner.addresses[1][1], certificate_file)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,121 @@
+"""The models of the emulator in one bundle, and the threads in which they run.
+
+Models are loaded once and shared by all sessions. They never run on the event loop: synthesis and
+recognition share two threads, and voice activity has one of its own, so that an interruption is heard
+while sentences are being made.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+from voicelive_emulator.agents import Agent, ScriptedAgent, load_script
+from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
+from voicelive_emulator.model_files import find_model_files
+from voicelive_emulator.recognition import Recognizer
+from voicelive_emulator.synthesis import Speech, Synthesizer
+from voicelive_emulator.voice_activity import EndOfUtteranceModel, VoiceActivityModel
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SPEECH_THREADS = 2
+_WARM_UP_TEXT = "Hello, how are you today?"
+
+
+class FindsVoice(Protocol):
+    """Follows the audio of one session."""
+
+    def probabilities(self, samples: Samples) -> list[float]:
+        """Return the probability of speech in each whole 32 ms frame."""
+        ...
+
+
+class OffersVoiceActivity(Protocol):
+    """Makes the state of a session."""
+
+    def new_stream(self) -> FindsVoice:
+        """Return the state of a new session."""
+        ...
+
+
+class JudgesTurns(Protocol):
+    """Says whether a turn sounds complete."""
+
+    def probability(self, samples: Samples) -> float:
+        """Return the probability that the turn is complete."""
+        ...
+
+
+class Recognizes(Protocol):
+    """Turns speech into text."""
+
+    def transcribe(self, samples: Samples) -> str:
+        """Return the words; empty where there are none."""
+        ...
+
+
+class Speaks(Protocol):
+    """Turns text into speech."""
+
+    def synthesize(self, clause: str) -> Speech:
+        """Return the clause as PCM16 LE 24 kHz with its words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechModels:
+    """Everything that a session needs besides the protocol. All of it may be used from several threads."""
+
+    voice_activity: OffersVoiceActivity
+    end_of_utterance: JudgesTurns
+    recognizer: Recognizes
+    synthesizer: Speaks
+    new_agent: Callable[[], Agent]
+
+
+def load_speech_models() -> SpeechModels:
+    """Load the real models and use each once, so that the first caller does not wait.
+
+    Blocks for some seconds. Raises ModelsMissing.
+    """
+    files = find_model_files()
+    script = load_script()
+    models = SpeechModels(
+        voice_activity=VoiceActivityModel(files),
+        end_of_utterance=EndOfUtteranceModel(files),
+        recognizer=Recognizer(files),
+        synthesizer=Synthesizer(files),
+        new_agent=lambda: ScriptedAgent(script),
+    )
+    silence = np.zeros(MODEL_RATE_HZ, np.float32)
+    models.voice_activity.new_stream().probabilities(silence)
+    models.end_of_utterance.probability(silence)
+    spoken = models.synthesizer.synthesize(_WARM_UP_TEXT)
+    models.recognizer.transcribe(np.divide(np.frombuffer(spoken.pcm, "<i2"), 32_768, dtype=np.float32))
+    return models
+
+
+class Workers:
+    """The threads for all model work of a process."""
+
+    def __init__(self) -> None:
+        self._hearing = ThreadPoolExecutor(1, thread_name_prefix="hearing")
+        self._speech = ThreadPoolExecutor(_SPEECH_THREADS, thread_name_prefix="speech")
+
+    def hear(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[R]":
+        """Run a short step of voice activity detection."""
+        return asyncio.wrap_future(self._hearing.submit(function, *args, **kwargs))
+
+    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[R]":
+        """Run recognition, synthesis or a judgement on a turn; what is cancelled in time never runs."""
+        return asyncio.wrap_future(self._speech.submit(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Let go of the threads; what has not begun is dropped."""
+        for pool in (self._hearing, self._speech):
+            pool.shutdown(wait=False, cancel_futures=True)
