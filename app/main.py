@@ -101,6 +101,13 @@ async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(sett
 def serve(settings: Settings) -> int:
     """Run the gateway until it is told to stop. Returns the exit status."""
     configure_logs(settings.log_level)
+    server = make_server(settings)
+    server.run()
+    return 0 if server.started else 1
+
+
+def make_server(settings: Settings) -> GatewayServer:
+    """The HTTP server with the gateway's limits on sockets; not running yet."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -116,9 +123,7 @@ def serve(settings: Settings) -> int:
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
-    server = GatewayServer(config, app.state.lifecycle)
-    server.run()
-    return 0 if server.started else 1
+    return GatewayServer(config, app.state.lifecycle)
 
 
 def main() -> int:

@@ -1,0 +1,14 @@
+"""Fixtures that every test may use, and the rule that no test leaves a task behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+async def no_task_is_left_behind() -> AsyncIterator[None]:
+    """Whatever a test starts on its event loop has ended when it returns."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
