@@ -28,8 +28,8 @@ function element(tag, className, content = '') {
  */
 export function unheardPart(whole, heard) {
   if (whole.startsWith(heard)) return whole.slice(heard.length);
-  const words = heard.trim().split(/\s+/).filter(Boolean).length;
-  return whole.replace(new RegExp(`^\\s*(\\S+\\s*){0,${words}}`), '');
+  const words = (/** @type {string} */ spoken) => spoken.trim().split(/(?<=\s)(?=\S)/);
+  return words(whole).slice(words(heard).length).join('');
 }
 
 class Turn {
@@ -73,28 +73,35 @@ class Turn {
       // Screen readers do not say that a text is struck through.
       this.#words.append(' ', element('span', 'visually-hidden', text('turn.unheard')), element('s', 'unheard', unheard));
     }
-    this.#note.textContent = text(unheard ? 'turn.interrupted' : 'turn.cut');
+    this.annotate(text(unheard ? 'turn.interrupted' : 'turn.cut'));
   }
 
   /** @param {string} note */
   annotate(note) {
-    this.#note.textContent ||= note;
+    this.#note.textContent = [this.#note.textContent, note].filter(Boolean).join(' · ');
   }
 }
 
 export class Conversation {
   /** @param {HTMLElement} log scrolls @param {HTMLElement} list holds the turns */
   constructor(log, list) {
-    this.#log = log;
     this.#list = list;
+    log.onscroll = () => {
+      this.#following = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    };
+    const follow = () => this.#following && log.scrollTo(0, log.scrollHeight);
+    const resized = new ResizeObserver(follow);
+    resized.observe(log);
+    resized.observe(list);
   }
 
-  #log;
   #list;
+  #following = true; // what is new stays in view, unless the reader has scrolled back
   /** @type {Turn[]} */ #turns = [];
 
   clear() {
     this.#turns = [];
+    this.#following = true;
     this.#list.replaceChildren();
   }
 
@@ -105,9 +112,15 @@ export class Conversation {
     this.#add('user', '').showHearing();
   }
 
+  /** The agent has begun to speak. @param {string} responseId */
+  agentStarted(responseId) {
+    const known = responseId && this.#turns.some((turn) => turn.speaker === 'agent' && turn.id === responseId);
+    if (!known) this.#add('agent', responseId);
+  }
+
   /** Nobody speaks: a turn without words was a noise. */
   callerSaidNothing() {
-    const empty = this.#turns.find((turn) => turn.isEmpty);
+    const empty = this.#turns.find((turn) => turn.speaker === 'user' && turn.isEmpty);
     if (!empty) return;
     empty.item.remove();
     this.#turns = this.#turns.filter((turn) => turn !== empty);
@@ -117,13 +130,12 @@ export class Conversation {
   show(transcript) {
     const turn = this.#turnOf(transcript);
     turn.id ||= transcript.id;
-    this.#keepInView(() => turn.show(transcript));
+    turn.show(transcript);
   }
 
   /** @param {string} responseId @param {string} note */
   annotate(responseId, note) {
-    const turn = this.#turns.findLast(({ speaker }) => speaker === 'agent');
-    if (turn && (turn.id === responseId || !turn.id)) this.#keepInView(() => turn.annotate(note));
+    this.#turns.findLast(({ speaker, id }) => speaker === 'agent' && id === responseId)?.annotate(note);
   }
 
   /** @param {Transcript} transcript */
@@ -137,14 +149,7 @@ export class Conversation {
   #add(speaker, id) {
     const turn = new Turn(speaker, id);
     this.#turns.push(turn);
-    this.#keepInView(() => this.#list.append(turn.item));
+    this.#list.append(turn.item);
     return turn;
-  }
-
-  /** Follows what is new, unless the reader has scrolled back. @param {() => void} change */
-  #keepInView(change) {
-    const following = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 80;
-    change();
-    if (following) this.#log.scrollTop = this.#log.scrollHeight;
   }
 }

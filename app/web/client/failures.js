@@ -91,8 +91,8 @@ export async function learnWhyRefused(callUrl) {
   try {
     const response = await fetch(readyUrl, { cache: 'no-store', signal: AbortSignal.timeout(3000) });
     if (response.ok) return new CallFailure('refused');
-    const code = (await response.json().catch(() => null))?.error?.code;
-    return new CallFailure(typeof code === 'string' ? code : 'not_ready');
+    const answer = await response.json().catch(() => null);
+    return new CallFailure(answer?.status === 'draining' ? 'server_draining' : 'not_ready');
   } catch {
     return new CallFailure('unreachable');
   }

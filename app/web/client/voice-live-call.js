@@ -34,7 +34,7 @@ import { TurnTimer } from './turn-timer.js';
  * @property {string} id of the turn or response; '' where the gateway gives none
  * @property {string} text all of it so far
  * @property {boolean} final
- * @property {boolean} spoken false for an answer without sound
+ * @property {boolean} spoken false for what was typed, and for an answer without sound
  * @property {boolean} interrupted the caller cut it off; `heardText` is what had been heard
  * @property {string} [heardText]
  */
@@ -161,6 +161,7 @@ export class VoiceLiveCall extends EventTarget {
   sendText(text) {
     this.#turn.callerStopped(performance.now());
     this.#send({ type: 'text', text });
+    this.#transcript('user', '', text, { spoken: false });
   }
 
   /**
@@ -257,6 +258,7 @@ export class VoiceLiveCall extends EventTarget {
     socket.onopen = () => {
       opened = true;
       this.#pingTimer = window.setInterval(() => this.#ping(), PING_INTERVAL_MS);
+      this.#ping();
     };
     socket.onmessage = ({ data }) => this.#onMessage(data);
     socket.onclose = async ({ code }) => {
@@ -363,7 +365,7 @@ export class VoiceLiveCall extends EventTarget {
       case 'agent_transcript_delta':
         return this.#caption('agent', message.response_id ?? this.#incoming, message.text);
       case 'user_transcript':
-        return this.#transcript('user', message.item_id, message.text, {});
+        return this.#transcript('user', message.item_id, message.text);
       case 'agent_text':
         return this.#transcript('agent', message.response_id, message.text, { spoken: false });
       case 'agent_transcript':
@@ -374,8 +376,8 @@ export class VoiceLiveCall extends EventTarget {
     }
   }
 
-  /** @param {Speaker} speaker @param {string | undefined} id @param {string} text @param {Partial<Transcript>} more */
-  #transcript(speaker, id = '', text, more) {
+  /** @param {Speaker} speaker @param {string} [id] @param {string} [text] @param {Partial<Transcript>} [more] */
+  #transcript(speaker, id = '', text = '', more = {}) {
     this.#emit('transcript', { speaker, id, text, final: true, spoken: true, interrupted: false, ...more });
   }
 

@@ -51,9 +51,9 @@ export const texts = {
 
   'facts.duration': 'Duration',
   'facts.answer': 'Last answer',
-  'facts.parts': '{silence} pause, {answer} thinking, {playout} sound',
+  'facts.parts': '{silence} pause + {answer} thinking + {playout} sound',
   'facts.connection': 'Connection',
-  'facts.unknown': 'not measured yet',
+  'facts.unknown': '–',
   'quality.good': 'Good, {ms} ms',
   'quality.fair': 'Slow, {ms} ms',
   'quality.unsteady': 'Unsteady, {ms} ms',

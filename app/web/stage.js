@@ -1,0 +1,118 @@
+/**
+ * What the page says about the call, apart from its words: headline, facts, buttons.
+ *
+ * Draws a `Phase` and nothing else: it knows no call and keeps no state but the elements.
+ */
+
+import { hasText, text } from './texts.js';
+
+/** @typedef {import('./client/failures.js').CallFailure} CallFailure */
+/** @typedef {import('./texts.js').TextKey} TextKey */
+
+/**
+ * Where the visitor is. While a call is live, the phase is the gateway's status.
+ *
+ * @typedef {'idle' | 'microphone' | 'connecting' | 'ready' | 'listening' | 'processing' | 'agent_speaking'
+ *   | 'ending' | 'ended' | 'failed'} Phase
+ */
+
+/** Codes with which a call comes to a good end. */
+const ORDERLY = ['idle_timeout', 'session_expired'];
+const LIVE = ['ready', 'listening', 'processing', 'agent_speaking'];
+
+/** @template {HTMLElement} [Kind=HTMLElement] @param {string} id @returns {Kind} */
+export const find = (id) => /** @type {Kind} */ (document.getElementById(id));
+
+/** @param {number} milliseconds @returns {string} 1:23 */
+export function clock(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** @param {number} milliseconds @returns {string} 0.8 in the visitor's language */
+export const inSeconds = (milliseconds) =>
+  (milliseconds / 1000).toLocaleString(document.documentElement.lang, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/** Puts the words of the chosen language into the elements that name one. */
+export function translate() {
+  for (const element of document.querySelectorAll('[data-text], [data-label], [data-placeholder]')) {
+    const { text: content, label, placeholder } = /** @type {HTMLElement} */ (element).dataset;
+    if (content) element.textContent = text(/** @type {TextKey} */ (content));
+    if (label) element.setAttribute('aria-label', text(/** @type {TextKey} */ (label)));
+    if (placeholder) element.setAttribute('placeholder', text(/** @type {TextKey} */ (placeholder)));
+  }
+}
+
+/** @param {string} id @param {string} content '' hides the element */
+function put(id, content) {
+  find(id).textContent = content;
+  find(id).hidden = content === '';
+}
+
+/** Said by screen readers, once. @param {string} sentence */
+export function announce(sentence) {
+  find('announcement').textContent = sentence;
+}
+
+/**
+ * @param {object} view
+ * @param {Phase} view.phase
+ * @param {boolean} view.muted
+ * @param {CallFailure | null} view.failure
+ * @param {number} view.durationMs
+ */
+export function showPhase({ phase, muted, failure, durationMs }) {
+  const live = LIVE.includes(phase);
+  const calling = phase === 'microphone' || phase === 'connecting';
+  const shown = failure && ORDERLY.includes(failure.code) ? 'ended' : phase;
+  document.body.dataset.phase = shown;
+  document.body.classList.toggle('live', live);
+  document.body.classList.toggle('muted', live && muted);
+
+  const [headline, explanation] = failure ? wordsOf(failure) : wordsOfPhase(phase, muted, durationMs);
+  if (find('headline').textContent !== headline) find('headline').textContent = headline;
+  put('explanation', explanation);
+  put('detail', failure ? detailsOf(failure) : '');
+
+  find('start').hidden = live || calling || phase === 'ending';
+  find('start').textContent = text(phase === 'idle' ? 'start' : phase === 'failed' && shown !== 'ended' ? 'retry' : 'again');
+  find('mute').hidden = find('interrupt').hidden = find('composer').hidden = !live;
+  find('mute').setAttribute('aria-pressed', String(muted));
+  find('mute-label').textContent = text(muted ? 'unmute' : 'mute');
+  find('interrupt').toggleAttribute('disabled', phase !== 'agent_speaking');
+  find('end').hidden = !live && !calling;
+  find('end-label').textContent = text(calling ? 'cancel' : 'end');
+}
+
+/** @param {Phase} phase @param {boolean} muted @param {number} durationMs @returns {[string, string]} */
+function wordsOfPhase(phase, muted, durationMs) {
+  if (phase === 'failed') return ['', '']; // a failed call has a failure, whose words are shown
+  const explanation = muted && LIVE.includes(phase) ? 'muted.explanation' : /** @type {const} */ (`${phase}.explanation`);
+  return [text(`${phase}.headline`), text(explanation, { duration: clock(durationMs) })];
+}
+
+/** @param {CallFailure} failure @returns {[string, string]} */
+function wordsOf({ code, message }) {
+  const title = `failure.${code}.title`;
+  const sentence = `failure.${code}.text`;
+  // A code that a newer gateway invented comes with a sentence of its own.
+  return hasText(title) && hasText(sentence) ? [text(title), text(sentence)] : [text('failure.internal.title'), message];
+}
+
+/** @param {CallFailure} failure */
+function detailsOf({ retryAfterMs = 0, ref }) {
+  const wait = retryAfterMs >= 2000 ? text('retry.after', { seconds: Math.round(retryAfterMs / 1000) }) : '';
+  return [wait, ref ? text('reference', { ref }) : ''].filter(Boolean).join(' ');
+}
+
+/** Something that the call survives. @param {CallFailure | string} problem '' takes it away */
+export function showProblem(problem) {
+  put('problem', typeof problem === 'string' ? problem : wordsOf(problem).join('. '));
+}
+
+/** @param {MediaDeviceInfo[]} devices @param {string} chosen */
+export function showDevices(devices, chosen) {
+  const options = devices.map(({ deviceId, label }) => new Option(label, deviceId, false, deviceId === chosen));
+  if (!devices.some(({ deviceId }) => deviceId === chosen)) options.unshift(new Option(text('microphone.default'), '', true, true));
+  find('device').replaceChildren(...options);
+}

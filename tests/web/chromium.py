@@ -1,0 +1,40 @@
+"""Debian's Chromium, headless, with a sound file in place of a microphone."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Browser, async_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@asynccontextmanager
+async def chromium(microphone: Path | None = None, *, allow: bool = True) -> AsyncIterator[Browser]:
+    """A browser whose microphone plays `microphone` once from its opening; without a file it has none.
+
+    `allow` is how its visitor answers when a page asks for the microphone.
+    """
+    flags = list(FLAGS)
+    if microphone:
+        flags += [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+        ]
+    if allow:
+        flags += ["--use-fake-ui-for-media-stream"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags, headless=True)
+        try:
+            yield browser
+        finally:
+            await browser.close()

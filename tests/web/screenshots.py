@@ -1,0 +1,204 @@
+"""Pictures of the page in every state, phone and desktop, light and dark.
+
+    .venv/bin/python -m tests.web.screenshots OUT_DIR
+
+The page is the real one; what happens to it is played by the scripted gateway, with human speech as both voices.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.async_api import Browser, Page, ViewportSize
+
+from tests.speech_data import two_cities
+from tests.web.chromium import chromium
+from tests.web.scripted_gateway import ScriptedCall, ScriptedGateway, scripted_gateway
+
+SIZES: dict[str, ViewportSize] = {
+    "phone": {"width": 390, "height": 844},
+    "desktop": {"width": 1280, "height": 800},
+}
+SCHEMES = ("light", "dark")
+
+GREETING = (
+    "Hello, this is Nora from Fernwood Energy. Do you have two minutes for an offer on your electricity bill?"
+)
+QUESTION = "Yes, sure. What would it cost me a month?"
+ANSWER = (
+    "The Green Flat plan is thirty-nine euros a month, with the price fixed for two years. "
+    "There is no set-up fee, and the first month is free if you sign up today."
+)
+HEARD = "The Green Flat plan is thirty-nine euros a month, with the price"
+FOLLOW_UP = "And can I leave earlier than that?"
+LEAVING = "You can leave at the end of any month, with fourteen days’ notice."
+
+
+class Scene:
+    """One page and the gateway behind it."""
+
+    def __init__(self, page: Page, gateway: ScriptedGateway, voice: bytes) -> None:
+        self.page = page
+        self.gateway = gateway
+        self.voice = voice
+
+    async def phase(self, name: str) -> None:
+        """Waits until the page shows this phase."""
+        await self.page.wait_for_selector(f'body[data-phase="{name}"]')
+
+    async def call(self) -> ScriptedCall:
+        """A live call, greeting said."""
+        await self.page.click("#start")
+        call = await self.gateway.next_call()
+        await call.start_session()
+        await call.speak("r1", self.voice[: 48 * 1200])
+        await call.send("agent_transcript_delta", text=GREETING, response_id="r1")
+        await call.receive("playback")
+        await call.send("agent_transcript", text=GREETING, response_id="r1")
+        await call.send("status", status="listening")
+        await call.until_frames(60)
+        await self.phase("listening")
+        return call
+
+    async def question(self) -> ScriptedCall:
+        """The caller has asked, the agent thinks."""
+        call = await self.call()
+        await call.send("user_transcript", text=QUESTION, item_id="i1")
+        await call.send("status", status="processing")
+        await self.phase("processing")
+        return call
+
+    async def answer(self) -> ScriptedCall:
+        """The agent answers."""
+        call = await self.question()
+        await call.until_frames(15)
+        await call.speak("r2", self.voice[48 * 1200 :], end=False)
+        await call.send("agent_transcript_delta", text=HEARD, response_id="r2")
+        await call.until_frames(80)
+        await self.phase("agent_speaking")
+        return call
+
+
+async def idle(scene: Scene) -> None:
+    """Nothing has happened yet."""
+    await scene.phase("idle")
+
+
+async def connecting(scene: Scene) -> None:
+    """The gateway has not answered."""
+    await scene.page.click("#start")
+    await scene.gateway.next_call()
+    await scene.phase("connecting")
+
+
+async def listening(scene: Scene) -> None:
+    """The caller speaks."""
+    await scene.call()
+
+
+async def processing(scene: Scene) -> None:
+    """The caller has finished."""
+    await scene.question()
+
+
+async def speaking(scene: Scene) -> None:
+    """The agent answers."""
+    await scene.answer()
+
+
+async def interrupted(scene: Scene) -> None:
+    """The caller has cut in."""
+    call = await scene.answer()
+    await call.send("clear_playback", response_id="r2")
+    await call.receive("playback")
+    await call.send("agent_transcript", text=ANSWER, response_id="r2", interrupted=True, heard_text=HEARD)
+    await call.send("status", status="listening")
+    await scene.page.wait_for_selector(".unheard")
+    await call.until_frames(30)
+
+
+async def muted(scene: Scene) -> None:
+    """The caller has muted the microphone; a problem is shown."""
+    call = await scene.answer()
+    await call.send("session_ending", reason="max_duration", seconds_left=60)
+    await scene.page.click("#mute")
+    await scene.page.wait_for_selector("#problem:visible")
+
+
+async def ended(scene: Scene) -> None:
+    """A call with a good end."""
+    call = await scene.answer()
+    await call.send("clear_playback", response_id="r2")
+    await call.send("agent_transcript", text=ANSWER, response_id="r2", interrupted=True, heard_text=HEARD)
+    await call.send("user_transcript", text=FOLLOW_UP, item_id="i2")
+    await call.send("agent_text", text=LEAVING, response_id="r3")
+    await call.send("session_ended", reason="ended")
+    await scene.phase("ended")
+
+
+async def failed(scene: Scene) -> None:
+    """A call that was cut off."""
+    call = await scene.question()
+    await call.send(
+        "error",
+        message="",
+        code="upstream_lost",
+        fatal=True,
+        retryable=True,
+        retry_after_ms=3000,
+        ref="c_7f3a91",
+    )
+    await scene.phase("failed")
+
+
+async def refused(scene: Scene) -> None:
+    """A call that never began."""
+    scene.gateway.refuse_calls = 503
+    await scene.page.click("#start")
+    await scene.phase("failed")
+    scene.gateway.refuse_calls = None
+
+
+STATES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
+    idle, connecting, listening, processing, speaking, interrupted, muted, ended, failed, refused,
+)  # fmt: skip
+
+
+async def take(
+    browser: Browser, gateway: ScriptedGateway, folder: Path, names: list[str], voice: bytes
+) -> None:
+    """Every state (or those named) in every size and scheme."""
+    for size, viewport in SIZES.items():
+        for scheme in SCHEMES:
+            context = await browser.new_context(
+                viewport=viewport,
+                color_scheme="dark" if scheme == "dark" else "light",
+                device_scale_factor=1,
+                locale="en-GB",
+            )
+            for state in STATES:
+                if names and state.__name__ not in names:
+                    continue
+                page = await context.new_page()
+                await page.goto(gateway.url)
+                await page.wait_for_selector("#device option", state="attached")
+                await state(Scene(page, gateway, voice))
+                await page.screenshot(path=folder / f"{state.__name__}-{size}-{scheme}.png")
+                await page.close()
+            await context.close()
+
+
+async def main(folder: Path, names: list[str]) -> None:
+    """Takes the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clip = two_cities()
+    with TemporaryDirectory() as temporary:
+        microphone = clip.write_wav(Path(temporary) / "speech.wav")
+        async with scripted_gateway() as gateway, chromium(microphone) as browser:
+            await take(browser, gateway, folder, names, clip.at(24_000)[24_000 * 4 :].tobytes())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
