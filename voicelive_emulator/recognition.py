@@ -8,7 +8,6 @@ what Silero takes for no speech is not shown to it.
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
 from voicelive_emulator.inference import Model, Tensor
@@ -30,8 +29,8 @@ _SPARE_TOKENS = 8
 _HEADS = 8
 _HEAD_SIZE = 36
 
-_LONGEST_LOOP = 8
-_LOOP_REPEATS = 4
+_LONGEST_REPEAT = 8
+_REPEATS = 4
 
 
 class Recognizer:
@@ -93,9 +92,9 @@ class Recognizer:
                 if not tokens or ".decoder." in name:
                     past[name] = value
             tokens.append(token)
-            loop = _loop_length(tokens)
-            if loop:
-                return tokens[: len(tokens) - loop * (_LOOP_REPEATS - 1)]
+            repeated = repeated_length(tokens)
+            if repeated:
+                return tokens[: len(tokens) - repeated * (_REPEATS - 1)]
         return tokens
 
     def _detokenized(self, tokens: list[int]) -> str:
@@ -115,11 +114,14 @@ def split_at_pauses(samples: Samples) -> list[Samples]:
     return [*pieces, samples]
 
 
-def _loop_length(tokens: list[int]) -> int:
-    """Return the length of the phrase that the text has come to repeat, 0 if it does not."""
-    for length in range(1, _LONGEST_LOOP + 1):
-        tail = tokens[-length * _LOOP_REPEATS :]
-        if len(tail) == length * _LOOP_REPEATS and tail == tail[:length] * _LOOP_REPEATS:
+def repeated_length(tokens: list[int]) -> int:
+    """Return the length of the phrase that ends the text four times over, 0 without one.
+
+    A decoder that has lost the audio repeats a phrase until it is stopped.
+    """
+    for length in range(1, _LONGEST_REPEAT + 1):
+        tail = tokens[-length * _REPEATS :]
+        if len(tail) == length * _REPEATS and tail == tail[:length] * _REPEATS:
             return length
     return 0
 
