@@ -37,12 +37,14 @@ class MessageItem:
     understood: str = ""
     """The caller's words, for the model; they are shown only where the session transcribes."""
     truncated: bool = False
+    phase: str | None = None
+    """Some native models label their messages."""
     appended: str = ""
     """What the model is told after the words that were heard; no client sees it."""
 
     def echo(self) -> Event:
         """Return the item as events show it."""
-        return {
+        shown: Event = {
             "id": self.item_id,
             "object": "realtime.item",
             "type": "message",
@@ -50,6 +52,7 @@ class MessageItem:
             "role": self.role,
             "content": [dict(part) for part in self.parts],
         }
+        return shown if self.phase is None else {**shown, "phase": self.phase}
 
     @property
     def text(self) -> str:

@@ -66,6 +66,10 @@ class Replies:
         """The response in the conversation that goes on; None when there is none."""
         return self._active_id
 
+    def is_going_on(self, response_id: str) -> bool:
+        """Whether the response was created and has not ended."""
+        return response_id in self._going_on
+
     def create(self, options: ResponseOptions, request: ReplyRequest) -> tuple[str, list[Effect]]:
         """Announce a response; its work starts with `launch`. Returns its id and the effects.
 
@@ -124,7 +128,9 @@ class Replies:
         if response.item is None:
             item_id = self._new_item_id()
             status = self._config.profile.open_item_status
-            events += self._open(response, MessageItem(item_id, "assistant", status=status))
+            events += self._open(
+                response, MessageItem(item_id, "assistant", status=status, phase=self._config.phase)
+            )
         return _sends([*events, *response.add_text(text)])
 
     def add_words(self, response_id: str, words: "Sequence[Word]") -> list[Effect]:

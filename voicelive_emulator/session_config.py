@@ -49,6 +49,8 @@ _DEFAULT_SILENCE_MS: Final = 500
 _NATIVE_SILENCE_MS: Final = 200
 _NATIVE_PADDING_MS: Final = 300
 
+_PHASED_MODEL: Final = "gpt-realtime-2"
+
 N = TypeVar("N", int, float)
 
 
@@ -117,13 +119,14 @@ class SessionConfig:
         self.agent = agent
         self._model = _shown_model(model, profile)
         self._expires_at = expires_at
+        self.phase = "final_answer" if model == _PHASED_MODEL else None
         self._wide_padding = (api_version or DEFAULT_API_VERSION) >= _WIDER_PADDING_SINCE
         native = not profile.transcript_first
         reasoning = model is not None and model.startswith("gpt-5")
         self._fields: dict[str, Any] = {
             "modalities": ["audio"] if native else ["audio", "text"],
             "instructions": _DEFAULT_INSTRUCTIONS,
-            "voice": OpenAIVoice(type="openai", name="marin" if model == "gpt-realtime-2" else "alloy")
+            "voice": OpenAIVoice(type="openai", name="marin" if model == _PHASED_MODEL else "alloy")
             if native
             else StandardVoice(type="azure-standard", name="en-US-AvaNeural"),
             "input_audio_format": "pcm16",
@@ -309,7 +312,7 @@ class SessionConfig:
             threshold=0.5,
             prefix_padding_ms=_NATIVE_PADDING_MS if native else self._padding_ms(semantic=False),
             silence_duration_ms=_NATIVE_SILENCE_MS
-            if native and model != "gpt-realtime-2"
+            if native and model != _PHASED_MODEL
             else _DEFAULT_SILENCE_MS,
         )
 

@@ -105,7 +105,7 @@ class Turns:
                 effects += answered
                 effects += self._replies.launch(response_id) if response_id is not None else []
             return effects
-        if turn.response_id is None:
+        if turn.response_id is None or not self._replies.is_going_on(turn.response_id):
             return self._words_of(turn, text)
         self._held += self._words_of(turn, text)
         if text:

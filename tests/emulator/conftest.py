@@ -1,0 +1,37 @@
+"""Emulators to test against: in this process with doubles, and with the real models."""
+
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+
+from tests.emulator.doubles import Doubles
+from voicelive_emulator.server import Endpoints, serving
+from voicelive_emulator.settings import Settings
+from voicelive_emulator.speech_models import SpeechModels, load_speech_models
+
+
+@pytest.fixture
+def doubles() -> Doubles:
+    """The models of `emulator`, to be told what to do."""
+    return Doubles()
+
+
+@pytest.fixture
+async def emulator(doubles: Doubles) -> AsyncIterator[Endpoints]:
+    """An emulator whose models are doubles."""
+    async with serving(Settings(port=0), doubles.models(), Random(7)) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(scope="session")
+def real_models() -> SpeechModels:
+    """The real models, loaded once."""
+    return load_speech_models()
+
+
+@pytest.fixture
+async def real_emulator(real_models: SpeechModels) -> AsyncIterator[Endpoints]:
+    """An emulator that really hears and speaks."""
+    async with serving(Settings(port=0), real_models) as endpoints:
+        yield endpoints
