@@ -311,6 +311,8 @@ class Conversation:
         if reply.item_id is None:
             reply.item_id = item_id
             self._playout.add_message(response_id, Status("agent_speaking", response_id))
+            for text in reply.early_captions:
+                self._playout.add_message(response_id, AgentTranscriptDelta(text, response_id))
         reply.last_event_at = now
         try:
             self._playout.add_audio(response_id, pcm)
@@ -329,7 +331,12 @@ class Conversation:
             reply.spoken_in_full = f"{reply.spoken_in_full} {event.text}".strip()
         elif isinstance(reply.state, Generating):
             reply.spoken += event.text
-            self._playout.add_message(event.response_id, AgentTranscriptDelta(event.text, event.response_id))
+            if reply.item_id is None:
+                # Captions travel with their audio, and the service sends text first.
+                reply.early_captions.append(event.text)
+            else:
+                caption = AgentTranscriptDelta(event.text, event.response_id)
+                self._playout.add_message(event.response_id, caption)
         return []
 
     def _response_done(self, response_id: str, status: str, calls_function: bool, now: float) -> list[Effect]:

@@ -1,11 +1,15 @@
 """The life of the process: starting, ready, draining; and the calls that are live in it."""
 
 import enum
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import structlog
 import uvicorn
+
+log = structlog.get_logger(__name__)
 
 
 class Phase(enum.Enum):
@@ -49,10 +53,18 @@ class GatewayServer(uvicorn.Server):
         self._lifecycle = lifecycle
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by uvicorn for SIGINT and SIGTERM."""
-        if self._lifecycle.is_draining or not self._lifecycle.live_calls:
-            super().handle_exit(sig, frame)
+        """Called by uvicorn for SIGINT and SIGTERM; unlike uvicorn's own, the exit status stays 0."""
+        del sig, frame
+        if self._lifecycle.is_draining:
+            self.should_exit = self.force_exit = True
         self._lifecycle.phase = Phase.DRAINING
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn: bind, then say where."""
+        await super().startup(sockets)
+        if self.started:
+            ports = {listener.getsockname()[1] for server in self.servers for listener in server.sockets}
+            log.info("gateway.ready", host=self.config.host, port=min(ports))
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; true ends the server."""

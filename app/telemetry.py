@@ -9,6 +9,15 @@ import structlog
 QUIET_LOGGERS = ("aiohttp", "asyncio", "azure", "msal", "urllib3", "uvicorn", "websockets")
 
 
+def _leading_keys(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """When, how grave and what come first in every line."""
+    del logger, method
+    leading = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
+    return {**leading, **event}
+
+
 def configure_logs(level: str) -> None:
     """Send every logger of the process to standard output as JSON lines, ours from `level` on."""
     shared: list[structlog.typing.Processor] = [
@@ -27,6 +36,7 @@ def configure_logs(level: str) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _leading_keys,
             structlog.processors.JSONRenderer(),
         ],
     )

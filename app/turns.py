@@ -102,6 +102,7 @@ class Reply:
     state: ReplyState = field(default_factory=Generating)
     item_id: str | None = None
     announced: bool = False
+    early_captions: list[str] = field(default_factory=list)
     spoken: str = ""
     spoken_in_full: str = ""
     written: str = ""

@@ -1,9 +1,11 @@
 """Fixtures that every test may use, and the rule that no test leaves a task behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
+from tests.processes import EmulatorProcess, emulator_process
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +14,10 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[EmulatorProcess]:
+    """One emulator for all tests that only talk with it."""
+    with emulator_process() as running:
+        yield running

@@ -10,6 +10,7 @@ from app.messages import (
     AgentAudioEnd,
     AgentText,
     AgentTranscript,
+    AgentTranscriptDelta,
     BargeIn,
     ClearPlayback,
     ErrorCode,
@@ -70,6 +71,24 @@ class TestTurn:
         assert call.statuses == ["ready", "listening", "processing", "agent_speaking", "ready"]
         assert UserTranscript("What does it cost?", "item_1") in call.messages
         assert call.agent_transcripts == [AgentTranscript("Ten dollars.", "resp_1")]
+
+    def test_captions_travel_with_their_audio(self, call: VirtualCall) -> None:
+        call.service(
+            service.ResponseCreated("resp_1"),
+            service.AgentTranscriptDelta("resp_1", "Ten "),
+        )
+        assert not any(isinstance(message, AgentTranscriptDelta) for message in call.messages)
+        call.service(
+            service.AudioDelta("resp_1", "msg_1", speech("resp_1", 2000)),
+            service.AgentTranscriptDelta("resp_1", "dollars."),
+            service.AudioDelta("resp_1", "msg_1", speech("resp_1", 2000)),
+        )
+        assert [m for m in call.messages if isinstance(m, Status | AgentTranscriptDelta)][-2:] == [
+            Status("agent_speaking", "resp_1"),
+            AgentTranscriptDelta("Ten ", "resp_1"),
+        ]
+        call.advance(1.5)
+        assert call.messages[-1] == AgentTranscriptDelta("dollars.", "resp_1")
 
     def test_ready_follows_when_the_response_is_played_not_when_it_is_generated(
         self, call: VirtualCall
