@@ -20,7 +20,7 @@ from voicelive_emulator.model_files import ModelFiles
 from voicelive_emulator.spoken_text import SpokenWord, spoken_words
 from voicelive_emulator.voice import FRAME_SAMPLES, Utterance, Voice, is_sound
 
-__all__ = ["Speech", "Synthesizer", "Word", "split_clauses"]
+__all__ = ["Speech", "SpeechCache", "Synthesizer", "Word", "split_clauses"]
 
 _GAIN = 1.3
 _SILENCE_LEVEL = 0.01
@@ -54,7 +54,7 @@ class Synthesizer:
 
     def __init__(self, files: ModelFiles) -> None:
         self._voice = Voice(files.voice, files.voice_config)
-        self._cache = _SpeechCache(_CACHE_BYTES)
+        self._cache = SpeechCache(_CACHE_BYTES)
 
     def synthesize(self, clause: str) -> Speech:
         """Speak a whole clause; one that was spoken before comes from memory. No words, no sound.
@@ -108,8 +108,8 @@ class Synthesizer:
         return ["".join(filter(is_sound, self._voice.phonemize(word.spoken))) for word in words]
 
 
-class _SpeechCache:
-    """Keeps what was spoken last, up to a number of bytes of sound."""
+class SpeechCache:
+    """Keeps what was spoken last, up to a number of bytes of sound; safe in threads."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -118,6 +118,7 @@ class _SpeechCache:
         self._lock = threading.Lock()
 
     def get(self, clause: str) -> Speech | None:
+        """Return the clause as it was spoken, None if it is not kept."""
         with self._lock:
             speech = self._entries.get(clause)
             if speech is not None:
@@ -125,6 +126,7 @@ class _SpeechCache:
             return speech
 
     def put(self, clause: str, speech: Speech) -> None:
+        """Keep a spoken clause, and drop those not asked for the longest while it is too much."""
         with self._lock:
             if clause in self._entries:
                 return
@@ -136,6 +138,8 @@ class _SpeechCache:
 
 
 def _joined(pieces: list[Speech]) -> Speech:
+    if len(pieces) == 1:
+        return pieces[0]
     return Speech(b"".join(piece.pcm for piece in pieces), tuple(w for piece in pieces for w in piece.words))
 
 
