@@ -43,9 +43,8 @@ def heard_part(transcript: str, words: Sequence[SpokenWord], heard_ms: int, tota
 def _cut_after(transcript: str, heard_words: Sequence[str]) -> str:
     """The transcript up to the last of the heard words, with the punctuation that clings to it."""
     position = 0
-    folded = transcript.casefold()
     for word in heard_words:
-        found = folded.find(word.casefold(), position)
+        found = transcript.find(word, position)
         if found >= 0:
             position = found + len(word)
     clinging = re.match(r"[^\w\s]*", transcript[position:])
