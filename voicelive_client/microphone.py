@@ -5,9 +5,13 @@ An open microphone never stops sending, which is what turn detection on the othe
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from voicelive_client.call import VoiceCall
 from voicelive_client.speech import FRAME_MS, SILENT_FRAME, Frame, frames_of
+
+_PAUSE_S: Final = 0.2
+"""Shorter gaps belong to the flow of speech."""
 
 
 class Microphone:
@@ -17,6 +21,7 @@ class Microphone:
         self._call = call
         self._speech: deque[Frame] = deque()
         self._last_sound_at: float | None = None
+        self._paused_at: float | None = None
 
     @property
     def speaking(self) -> bool:
@@ -27,6 +32,12 @@ class Microphone:
     def last_sound_at(self) -> float | None:
         """When the last frame with a sound in it was sent (time of the event loop)."""
         return self._last_sound_at
+
+    def fell_silent_at(self, now: float) -> float | None:
+        """When the last pause in the speech began, which may be over again; None before the first one."""
+        if self._last_sound_at is not None and now - self._last_sound_at >= _PAUSE_S:
+            return self._last_sound_at
+        return self._paused_at
 
     def say(self, pcm: bytes) -> None:
         """Speaks `pcm` (PCM16, 24 kHz, mono) after what is still to be said."""
@@ -43,6 +54,11 @@ class Microphone:
             frame = self._speech.popleft() if self._speech else SILENT_FRAME
             await self._call.send_audio(frame.pcm)
             if frame.sounding:
-                self._last_sound_at = clock()
+                self._note_sound(clock())
             due += FRAME_MS / 1000
             await asyncio.sleep(due - clock())
+
+    def _note_sound(self, now: float) -> None:
+        if self._last_sound_at is not None and now - self._last_sound_at >= _PAUSE_S:
+            self._paused_at = self._last_sound_at
+        self._last_sound_at = now

@@ -18,9 +18,7 @@ FRAME_MS: Final = 20
 FRAME_BYTES: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000 * 2
 
 _MAX_SECONDS: Final = 3600
-# A frame this far below the loud ones, or below this level at all, is a pause.
-_PAUSE_BELOW_LOUD_DB: Final = 30.0
-_PAUSE_BELOW_FULL_SCALE_DB: Final = 60.0
+_SILENCE_DBFS: Final = -60.0
 
 
 class WavError(Exception):
@@ -80,11 +78,18 @@ def frames_of(pcm: bytes) -> Iterator[Frame]:
     """Cuts speech into frames; the last one is filled up with silence."""
     padded = pcm.ljust(-(-len(pcm) // FRAME_BYTES) * FRAME_BYTES, b"\0")
     samples = np.frombuffer(padded, "<i2").reshape(-1, FRAME_BYTES // 2).astype(np.float64) / 32_768
-    levels = np.sqrt((samples**2).mean(axis=1))
-    loud = float(np.percentile(levels, 95)) if levels.size else 0.0
-    threshold = max(loud / 10 ** (_PAUSE_BELOW_LOUD_DB / 20), 10 ** (-_PAUSE_BELOW_FULL_SCALE_DB / 20))
-    for index, level in enumerate(levels):
-        yield Frame(padded[index * FRAME_BYTES : (index + 1) * FRAME_BYTES], bool(level > threshold))
+    levels_db = 10 * np.log10((samples**2).mean(axis=1) + 1e-12)
+    threshold_db = _threshold_db(levels_db)
+    for index, level_db in enumerate(levels_db):
+        yield Frame(padded[index * FRAME_BYTES : (index + 1) * FRAME_BYTES], bool(level_db > threshold_db))
+
+
+def _threshold_db(levels_db: NDArray[np.float64]) -> float:
+    """The level that parts speech from pauses: well below loud speech, above the noise if there is any."""
+    if levels_db.size == 0:
+        return _SILENCE_DBFS
+    noise_db, loud_db = (float(level) for level in np.percentile(levels_db, (10, 95)))
+    return max(min(max(loud_db - 25, noise_db + 10), loud_db - 10), _SILENCE_DBFS)
 
 
 def _samples(data: bytes, width: int) -> NDArray[np.float64]:

@@ -1,0 +1,129 @@
+"""`voice-live`: serve, demo, call, doctor. Options and printing; the work is done elsewhere."""
+
+import asyncio
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from app.call_log import Entry
+from app.main import main as serve_from_settings
+
+DEFAULT_URL = "ws://127.0.0.1:8000/ws/voice"
+
+cli = typer.Typer(
+    name="voice-live",
+    help="A voice gateway for Azure AI Voice Live, and a local emulator of the service.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@cli.command()
+def serve() -> None:
+    """Run the gateway with the settings of the environment and `.env`."""
+    raise typer.Exit(serve_from_settings())
+
+
+@cli.command()
+def demo(
+    host: Annotated[str, typer.Option(help="Address on which the gateway listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway.")] = 8000,
+    emulator_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the emulator; 0 lets the system choose.")
+    ] = 0,
+) -> None:
+    """Run the gateway and the emulator: talk with an agent without a cloud account."""
+    from app.demo import run_demo
+
+    raise typer.Exit(run_demo(host, port, emulator_port))
+
+
+@cli.command()
+def call(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.wav", help="What the caller says (PCM, any rate).")
+    ] = None,
+    url: Annotated[str, typer.Option(help="Address of the gateway's calls.")] = DEFAULT_URL,
+    save: Annotated[Path | None, typer.Option(help="Save what the caller heard of the agent.")] = None,
+    text: Annotated[str, typer.Option(help="Type this instead of speaking a file.")] = "",
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for the greeting to finish.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Call the gateway with recorded speech at real time. Exit status 0 when the agent answered."""
+    # The gateway itself does without numpy, which reading and resampling of speech needs.
+    from app.call import Call, hold
+    from voicelive_client import CallRefusedError, CallUnreachableError
+    from voicelive_client.speech import WavError, read_wav, write_wav
+
+    if (file is None) == (not text):
+        raise typer.BadParameter("Name one WAV file, or give --text.")
+    try:
+        speech = b"" if file is None else read_wav(file)
+        result = asyncio.run(
+            hold(
+                Call(url, speech=speech, text=text, after_greeting=not now),
+                _show_json if as_json else _show,
+            )
+        )
+    except WavError as error:
+        raise _failed(str(error), as_json=as_json) from None
+    except CallRefusedError as refusal:
+        wait = "" if refusal.retry_after_s is None else f" Try again in {refusal.retry_after_s} s."
+        raise _failed(f"The call was refused ({refusal}).{wait}", as_json=as_json) from None
+    except CallUnreachableError as error:
+        remedy = "Start the gateway with `voice-live demo` or `voice-live serve`."
+        raise _failed(f"Nobody answers at {url} ({error}). {remedy}", as_json=as_json) from None
+    if save is not None:
+        write_wav(save, result.heard)
+    if result.failure is not None:
+        raise _failed(result.failure, as_json=as_json)
+    _show_summary(result.latencies_ms, as_json=as_json)
+
+
+@cli.command()
+def doctor(
+    env_file: Annotated[Path, typer.Option(help="The file with the settings.")] = Path(".env"),
+) -> None:
+    """Check settings, network, credentials and the service, and say how to mend what is wrong."""
+    from app.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(env_file))
+
+
+def main() -> None:
+    """The console script."""
+    cli()
+
+
+def _show(entry: Entry) -> None:
+    mark = "  [interrupted]" if entry.interrupted else ""
+    typer.echo(f"{entry.at_s:7.2f} s  {entry.kind:<8}  {entry.text}{mark}")
+
+
+def _show_json(entry: Entry) -> None:
+    typer.echo(orjson.dumps(asdict(entry)).decode())
+
+
+def _show_summary(latencies_ms: list[int], *, as_json: bool) -> None:
+    median_ms = round(statistics.median(latencies_ms))
+    if as_json:
+        summary = {"kind": "summary", "answers": len(latencies_ms), "median_latency_ms": median_ms}
+        typer.echo(orjson.dumps(summary).decode())
+        return
+    answers = "1 answer" if len(latencies_ms) == 1 else f"{len(latencies_ms)} answers"
+    typer.echo(
+        f"{answers}; from the caller's last sound to the agent's first: median {median_ms} ms, "
+        f"longest {max(latencies_ms)} ms"
+    )
+
+
+def _failed(reason: str, *, as_json: bool) -> typer.Exit:
+    if as_json:
+        typer.echo(orjson.dumps({"kind": "failure", "text": reason}).decode())
+    typer.echo(reason, err=True)
+    return typer.Exit(1)
