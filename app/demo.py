@@ -18,6 +18,7 @@ from typing import Final
 import typer
 
 from app.config import Settings, settings_from
+from app.listener import listen
 from app.main import make_server
 from app.telemetry import configure_logs
 
@@ -36,7 +37,7 @@ def run_demo(host: str, port: int, emulator_port: int) -> int:
     # A polite `kill` ends the demonstration just as Ctrl-C does, and takes the emulator along.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        listening = _listen(host, port)
+        listening = listen(host, port)
     except OSError as error:
         typer.echo(
             f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another --port.", err=True
@@ -129,8 +130,3 @@ async def _stop(emulator: Process) -> None:
     except TimeoutError:
         emulator.kill()
         await emulator.wait()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)

@@ -63,8 +63,9 @@ class GatewayServer(uvicorn.Server):
         """Called by uvicorn: bind, then say where."""
         await super().startup(sockets)
         if self.started:
-            ports = {listener.getsockname()[1] for server in self.servers for listener in server.sockets}
-            log.info("gateway.ready", host=self.config.host, port=min(ports))
+            for listener in sockets or []:
+                host, port = listener.getsockname()[:2]
+                log.info("gateway.ready", host=host, port=port)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; true ends the server."""

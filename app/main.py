@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from app import admission, page
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import GatewayServer, Lifecycle, Phase
+from app.listener import CallProtocol, listen
 from app.messages import MAX_MESSAGE_BYTES
 from app.service import VoiceLiveSessionManager
 from app.telemetry import configure_logs
@@ -26,6 +27,7 @@ PING_S: Final = 10.0
 SHUTDOWN_TIMEOUT_S: Final = 5
 
 EXIT_BAD_SETTINGS: Final = 2
+EXIT_CANNOT_LISTEN: Final = 1
 
 log = structlog.get_logger(__name__)
 
@@ -101,22 +103,26 @@ async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(sett
 def serve(settings: Settings) -> int:
     """Run the gateway until it is told to stop. Returns the exit status."""
     configure_logs(settings.log_level)
-    server = make_server(settings)
-    server.run()
+    try:
+        listener = listen(settings.app_host, settings.app_port)
+    except OSError as error:
+        log.error("gateway.cannot_listen", reason=error.strerror, remedy="Set APP_HOST and APP_PORT.")  # noqa: TRY400
+        return EXIT_CANNOT_LISTEN
+    with listener:
+        server = make_server(settings)
+        server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
 def make_server(settings: Settings) -> GatewayServer:
-    """The HTTP server with the gateway's limits on sockets; not running yet."""
+    """The HTTP server with the gateway's limits on sockets, to be run on sockets of `listen`."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=settings.app_host,
-        port=settings.app_port,
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        ws=CallProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_S,

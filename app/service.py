@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 WATCH_PERIOD_S: Final = 0.5
 UPSTREAM_WRITE_TIMEOUT_S: Final = 5.0
 SLOW_CONSUMER_S: Final = 10.0
-CLOSE_TIMEOUT_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 15.0
+"""A client on a slow link needs this long to read what is on its way before the terminal message."""
 MAX_QUEUED_MESSAGES: Final = 1_000
 MAX_MALFORMED_EVENTS: Final = 10
 MAX_BAD_MESSAGES: Final = 20

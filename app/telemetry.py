@@ -47,5 +47,9 @@ def configure_logs(level: str) -> None:
     root.setLevel(level)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # uvicorn says it of every refusal before the upgrade, which we log ourselves.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: record.msg != "ASGI callable returned without completing handshake."
+    )
     # It writes one line per request with the whole query string.
     logging.getLogger("uvicorn.access").disabled = True

@@ -1,4 +1,4 @@
-"""Draws the state diagrams of `conversation.md` from the tables in `app/turns.py`: `python -m docs.diagrams`."""
+"""Draws the diagrams of `conversation.md` from the tables in `app/turns.py`: `python -m docs.diagrams`."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from app.config import Settings
+from app.listener import listen
 from app.main import make_server
 
 WAIT_S = 30
@@ -84,7 +84,7 @@ class RunningGateway:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
     """Run the gateway in this event loop, behind real sockets."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     server = make_server(settings)
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve(sockets=[listener]))

@@ -119,8 +119,9 @@ def test_a_port_in_use_ends_with_a_clear_line() -> None:
             timeout=60,
             check=False,
         )
-    assert ended.returncode not in (0, 2)
-    assert "address already in use" in ended.stdout
+    assert ended.returncode == 1
+    assert "Address already in use" in ended.stdout
+    assert "APP_PORT" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 
 

@@ -26,8 +26,21 @@ export const SUBPROTOCOL = 'voice-live.v1';
  *   | {type: 'text', text: string}} ClientMessage
  */
 
-/** Fields that must be strings where they are present: they are shown to people or used as keys. */
-const STRINGS = ['text', 'heard_text', 'message', 'code', 'ref', 'reason', 'response_id', 'item_id', 'status'];
+const STATUSES = ['listening', 'processing', 'agent_speaking', 'ready'];
+
+/** Fields that must be strings: always, and where they are present. @type {Record<string, string[]>} */
+const REQUIRED = {
+  user_transcript: ['text'],
+  user_transcript_delta: ['text'],
+  agent_transcript: ['text'],
+  agent_transcript_delta: ['text'],
+  agent_text: ['text'],
+  agent_audio_end: ['response_id'],
+  clear_playback: ['response_id'],
+  hold_playback: ['response_id'],
+  resume_playback: ['response_id'],
+};
+const OPTIONAL = ['heard_text', 'message', 'code', 'ref', 'reason', 'response_id', 'item_id'];
 
 /**
  * @param {string} text one text frame
@@ -41,6 +54,8 @@ export function parseServerMessage(text) {
     return null;
   }
   if (typeof message?.type !== 'string') return null;
-  const wellFormed = STRINGS.every((name) => message[name] == null || typeof message[name] === 'string');
-  return wellFormed ? message : null;
+  if (message.type === 'status' && !STATUSES.includes(message.status)) return null;
+  const isString = (/** @type {string} */ name) => typeof message[name] === 'string';
+  const complete = (REQUIRED[message.type] ?? []).every(isString);
+  return complete && OPTIONAL.every((name) => message[name] == null || isString(name)) ? message : null;
 }
