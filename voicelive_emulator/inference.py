@@ -19,16 +19,13 @@ _LOG_ERRORS_ONLY = 3
 class Model:
     """A loaded model. `run` blocks and may be called from several threads at once."""
 
-    def __init__(self, source: Path | bytes) -> None:
-        """Load a model from its file or its bytes."""
+    def __init__(self, file: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            source if isinstance(source, bytes) else str(source), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.inputs: tuple[str, ...] = tuple(tensor.name for tensor in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(tensor.name for tensor in self._session.get_outputs())
 

@@ -99,7 +99,8 @@ class Recognizer:
 
     def _detokenized(self, tokens: list[int]) -> str:
         text = b"".join(self._tokens[token] for token in tokens if token > _END_TOKEN)
-        return text.decode("utf-8", "ignore").replace("\u2581", " ").strip()
+        # The model likes to write a second comma after "In short,".
+        return text.decode("utf-8", "ignore").replace("\u2581", " ").replace(",,", ",").strip()
 
 
 def split_at_pauses(samples: Samples) -> list[Samples]:

@@ -9,6 +9,7 @@ Piper and the phonemizer espeak-ng in it are GPL; they stay in the emulator's pr
 """
 
 import json
+import tempfile
 import threading
 import unicodedata
 import zlib
@@ -69,9 +70,9 @@ class Voice:
         self._scales = np.array(scales, np.float32)
         graph = ModelGraph(model_file.read_bytes())
         measured = [_STATISTICS, _MASK, _DURATIONS]
-        self._measure = Model(graph.part(["input", "input_lengths", "scales", _DURATION_NOISE], measured))
-        self._plan = Model(graph.part([*measured, "scales", _PLAN_NOISE], [_PLAN]))
-        self._sound = Model(graph.part([_PLAN], ["output"]))
+        self._measure = _load(graph.part(["input", "input_lengths", "scales", _DURATION_NOISE], measured))
+        self._plan = _load(graph.part([*measured, "scales", _PLAN_NOISE], [_PLAN]))
+        self._sound = _load(graph.part([_PLAN], ["output"]))
         self._phonemizer = EspeakPhonemizer(ESPEAK_DATA_DIR)
         self._phonemizer_lock = threading.Lock()  # espeak-ng keeps its state in globals
 
@@ -125,6 +126,14 @@ class Voice:
             start : start + (end_frame - first_frame) * FRAME_SAMPLES
         ]
         return samples
+
+
+def _load(model: bytes) -> Model:
+    """Load a model through a file: onnxruntime keeps the bytes of one that it is given in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "part.onnx")
+        file.write_bytes(model)
+        return Model(file)
 
 
 def is_sound(phoneme: str) -> bool:
