@@ -91,6 +91,7 @@ class SessionPipeline:
         self._replies: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger("voicelive_emulator")
+        self.ended = asyncio.Event()
 
     async def run(self) -> str:
         """Serve until either side ends the session; return why it ended."""
@@ -106,6 +107,8 @@ class SessionPipeline:
                 await self._carry_out(self._session.open())
         except* _Ended as ended:
             reason = str(ended.exceptions[0])
+        finally:
+            self.ended.set()
         return reason
 
     def close(self, code: int, reason: str) -> None:
@@ -150,6 +153,9 @@ class SessionPipeline:
                     case Frame(data=data, binary=binary):
                         await self._ws.send_frame(data, WSMsgType.BINARY if binary else WSMsgType.TEXT)
                     case CloseSocket(code=code, reason=reason):
+                        # aiohttp waits for the peer's close frame only if nobody else is reading.
+                        reading.cancel()
+                        await asyncio.wait([reading])
                         await self._ws.close(code=code, message=reason.encode())
                         raise _Ended(f"closed by server ({code})")
                     case Abort():
@@ -165,7 +171,9 @@ class SessionPipeline:
                 await asyncio.sleep(seconds)
             case FallSilent():
                 reading.cancel()
-                await asyncio.Event().wait()
+                while not isinstance(await self._outbox.take(), Close):
+                    pass
+                raise _Ended("silent until the end")
 
     def _reset(self) -> None:
         """Drop the connection without a close frame: the peer sees a TCP reset."""

@@ -134,6 +134,9 @@ class Emulator:
             try:
                 reason = await pipeline.run()
                 self._log.info("session_ended", reason=reason, seconds=round(time.monotonic() - opened_at, 1))
+            except asyncio.CancelledError:
+                self._log.info("session_ended", reason="connection lost")
+                raise
             except Exception as error:  # noqa: BLE001 (a session that breaks takes no other with it)
                 self._log.error("session_broken", **described(error))
                 await ws.close(code=1011)
@@ -159,6 +162,11 @@ class Emulator:
     async def _say_goodbye(self, _: web.Application) -> None:
         for pipeline in self._sessions:
             pipeline.close(1001, "The emulator is stopping.")
+        ends = [asyncio.ensure_future(pipeline.ended.wait()) for pipeline in self._sessions]
+        if ends:
+            late = (await asyncio.wait(ends, timeout=_SHUTDOWN_TIMEOUT_S))[1]
+            for waiting in late:
+                waiting.cancel()
 
     async def _clean_up(self, _: web.Application) -> None:
         self._workers.close()
@@ -172,6 +180,7 @@ async def serving(
     runner = web.AppRunner(
         Emulator(settings, models, random).application(),
         access_log=None,
+        handler_cancellation=True,
         shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()

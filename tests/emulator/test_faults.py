@@ -1,0 +1,171 @@
+"""Faults that a client asks for: each does what its name says, once, where it was asked for."""
+
+import asyncio
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.emulator.doubles import Doubles, silence, speech
+from tests.emulator.wire import Closed, connected, types
+from voicelive_emulator.faults import UnknownFault, parse_faults
+from voicelive_emulator.server import Endpoints
+
+PATH = "/voice-live/realtime?model=gpt-4.1"
+
+
+def faulty(*faults: str) -> str:
+    return PATH + "".join(f"&fault={fault}" for fault in faults)
+
+
+async def handshake(emulator: Endpoints, path: str, headers: dict[str, str] | None = None) -> int:
+    async with aiohttp.ClientSession(headers={"api-key": "k", **(headers or {})}) as http:
+        url = f"http://127.0.0.1:{emulator.port}{path}"
+        try:
+            async with http.ws_connect(url, autoclose=False):
+                return 101
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
+
+class TestHandshake:
+    @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+    async def test_is_refused(self, emulator: Endpoints, status: int) -> None:
+        assert await handshake(emulator, faulty(f"refuse:{status}")) == status
+
+    async def test_is_redirected(self, emulator: Endpoints) -> None:
+        headers = {"Connection": "Upgrade", "Upgrade": "websocket", "api-key": "k"}
+        async with aiohttp.ClientSession(headers=headers) as http:
+            url = f"http://127.0.0.1:{emulator.port}{faulty('redirect:/elsewhere')}"
+            async with http.get(url, allow_redirects=False) as response:
+                assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
+
+    async def test_is_slow(self, emulator: Endpoints) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(handshake(emulator, faulty("slow_handshake:30")), 0.5)
+
+    async def test_may_ask_by_header(self, emulator: Endpoints) -> None:
+        assert await handshake(emulator, PATH, {"x-emulator-fault": "refuse:418"}) == 418
+
+    async def test_a_fault_that_does_not_exist_is_refused(self, emulator: Endpoints) -> None:
+        assert await handshake(emulator, faulty("explode")) == 400
+
+
+class TestConnection:
+    async def test_closes_with_code_and_reason(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("close:1011:broken@session.updated")) as client:
+            await client.expect("session.created")
+            await client.send("session.update", session={})
+            await client.expect("session.updated")
+            with pytest.raises(Closed) as closed:
+                await client.receive()
+        assert (closed.value.code, closed.value.reason) == (1011, "broken")
+
+    async def test_closes_after_so_many_events(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("close:1008@*3")) as client:
+            await client.say("One")
+            await client.say("Two")
+            for _ in range(3):
+                await client.receive()
+            with pytest.raises(Closed) as closed:
+                await client.receive()
+        assert closed.value.code == 1008
+
+    async def test_resets_in_mid_answer(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("abort@response.audio.delta*2")) as client:
+            await client.say("Hello")
+            await client.send("response.create")
+            with pytest.raises((Closed, ConnectionError)) as lost:
+                await client.until("response.done")
+        assert not isinstance(lost.value, Closed) or lost.value.code in (None, 1006)
+
+    async def test_falls_silent(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("silence@session.created")) as client:
+            await client.expect("session.created")
+            await client.say("Hello")
+            await client.ws.ping()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.ws.receive(), 0.3)
+
+    async def test_stalls_and_goes_on(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("stall:0.4@session.created")) as client:
+            await client.expect("session.created")
+            await client.say("Hello")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.ws.receive(), 0.1)
+            await client.expect("conversation.item.created")
+
+    async def test_expires_early(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("expire:0.05")) as client:
+            events = await client.until("error")
+        assert events[-1]["error"]["code"] == "session_expired"
+
+
+class TestMessages:
+    async def test_malformed(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("bad_json", "not_object")) as client:
+            await client.expect("session.created")
+            texts = [(await client.receive_raw()).data for _ in range(2)]
+            with pytest.raises(orjson.JSONDecodeError):
+                orjson.loads(texts[0])
+            assert texts[1] == "[1,2,3]"
+            await client.say("Hello")
+            await client.expect("conversation.item.created")
+
+    async def test_binary(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("binary@session.created")) as client:
+            first = await client.receive_raw()
+            assert first.type is aiohttp.WSMsgType.BINARY
+            assert b"session.created" in first.data
+
+    async def test_unknown_duplicate_and_warning(self, emulator: Endpoints) -> None:
+        path = faulty("unknown_event", "warning", "duplicate@conversation.item.created")
+        async with connected(emulator.port, path) as client:
+            await client.expect("session.created")
+            await client.expect("rate_limits.updated")
+            await client.expect("warning")
+            await client.say("Hello")
+            first = await client.expect("conversation.item.created")
+            assert await client.expect("conversation.item.created") == first
+
+
+class TestAnswers:
+    async def test_audio_of_a_cancelled_response_comes_late(
+        self, emulator: Endpoints, doubles: Doubles
+    ) -> None:
+        doubles.synthesizer.hold = True
+        async with connected(emulator.port, faulty("late_audio:2")) as client:
+            await client.say("Hello")
+            await client.send("response.create")
+            await client.until("response.audio.delta")
+            await client.send("response.cancel")
+            done = (await client.until("response.done"))[-1]
+            late = [await client.expect("response.audio.delta") for _ in range(2)]
+            doubles.synthesizer.go_on.set()
+        assert {event["response_id"] for event in late} == {done["response"]["id"]}
+
+    async def test_a_turn_is_never_answered(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("no_answer")) as client:
+            await client.expect("session.created")
+            await client.append(silence(300) + speech(800) + silence(800))
+            events = await client.until("conversation.item.created")
+            assert not [event for event in events if event["type"].startswith("response.")]
+            assert await client.settle() == []
+
+    async def test_a_response_fails(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("fail_response")) as client:
+            await client.send("response.create")
+            events = await client.until("response.done")
+        assert events[-1]["response"]["status"] == "failed"
+
+    async def test_transcription_fails(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("fail_transcription")) as client:
+            await client.append(silence(300) + speech(800) + silence(800))
+            events = await client.until("conversation.item.created")
+        assert "conversation.item.input_audio_transcription.failed" in types(events)
+
+
+@pytest.mark.parametrize("text", ["explode", "refuse:soon", "close:now", "stall:x", "close@*many"])
+def test_nonsense_is_told(text: str) -> None:
+    with pytest.raises(UnknownFault):
+        parse_faults([text])
