@@ -16,10 +16,12 @@ def test_the_state_diagrams_are_those_of_the_tables() -> None:
 
 def test_the_catalogue_of_errors_is_the_one_of_the_document() -> None:
     rows = re.findall(
-        r"^\| `(\w+)` \| (\d+) \| (\d+|–) \| (yes|no) \|", (PROJECT / "docs/protocol.md").read_text(), re.M
+        r"^\| `(\w+)` \| (\d+) \| (\d+|-) \| (yes|no) \|",
+        (PROJECT / "docs/protocol.md").read_text(),
+        re.MULTILINE,
     )
     documented = {
-        code: (int(close), None if http == "–" else int(http), retry == "yes")
+        code: (int(close), None if http == "-" else int(http), retry == "yes")
         for code, close, http, retry in rows
     }
     assert documented == {
