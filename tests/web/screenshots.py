@@ -2,7 +2,8 @@
 
     .venv/bin/python -m tests.web.screenshots OUT_DIR
 
-The page is the real one; what happens to it is played by the scripted gateway, with human speech as both voices.
+The page is the real one; what happens to it is played by the scripted gateway, with human speech as both
+voices.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ ANSWER = (
 )
 HEARD = "The Green Flat plan is thirty-nine euros a month, with the price"
 FOLLOW_UP = "And can I leave earlier than that?"
-LEAVING = "You can leave at the end of any month, with fourteen days’ notice."
+LEAVING = "You can leave at the end of any month, with two weeks of notice."
 
 
 class Scene:
@@ -192,7 +193,6 @@ async def take(
 
 async def main(folder: Path, names: list[str]) -> None:
     """Takes the pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
     clip = two_cities()
     with TemporaryDirectory() as temporary:
         microphone = clip.write_wav(Path(temporary) / "speech.wav")
@@ -201,4 +201,6 @@ async def main(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(out, sys.argv[2:]))

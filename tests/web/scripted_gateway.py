@@ -24,7 +24,8 @@ WORKLETS = Path(__file__).parent / "browser"
 class ScriptedCall:
     """One connection of the page: what it sends is kept, what it gets is up to the test."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+    def __init__(self, socket: web.WebSocketResponse, request: web.Request, *, answers_pings: bool) -> None:
+        self._answers_pings = answers_pings
         self.socket = socket
         self.offered = request.headers.get("Sec-WebSocket-Protocol", "")
         self.origin = request.headers.get("Origin", "")
@@ -43,7 +44,7 @@ class ScriptedCall:
                     self.frames.append(message.data)
                 else:
                     self.messages.append(json.loads(message.data))
-                    if self.messages[-1] == {"type": "ping"}:
+                    if self._answers_pings and self.messages[-1] == {"type": "ping"}:
                         await self.send("pong")
                 self._changed.notify_all()
         async with self._changed:
@@ -64,7 +65,7 @@ class ScriptedCall:
         await self._until(lambda: self.close_code is not None)
 
     async def receive(self, kind: str) -> dict[str, Any]:
-        """The next message of this type that the test has not looked at yet; others before it are passed over."""
+        """The next message of this type that the test has not looked at yet; others are passed over."""
 
         def found() -> int | None:
             later = range(self._read, len(self.messages))
@@ -113,21 +114,33 @@ class ScriptedCall:
 
 
 class ScriptedGateway:
-    """The server. `refuse_calls` and `ready` decide what a page meets that cannot get through."""
+    """The server. `refuse_calls` is the status that an upgrade gets, `ready` the answer of `/ready`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.refuse_calls: int | None = None
+        self.answers_pings = True
         self.ready = (200, {"status": "ready"})
         self._calls: asyncio.Queue[ScriptedCall] = asyncio.Queue()
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=0.1)
+
+    async def start(self) -> None:
+        """Serves on a port of its own."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Serves no more; every connection is closed."""
+        await self._runner.cleanup()
 
     async def next_call(self) -> ScriptedCall:
         """The next connection of a page."""
         async with asyncio.timeout(PATIENCE_S):
             return await self._calls.get()
 
-    def application(self) -> web.Application:
-        """The routes."""
+    def _application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/", self._page)
         app.router.add_get("/ready", self._ready)
@@ -153,7 +166,7 @@ class ScriptedGateway:
             return web.json_response({"error": {"code": "capacity", "message": ""}}, status=self.refuse_calls)
         socket = web.WebSocketResponse(protocols=["voice-live.v1"], max_msg_size=64 * 1024)
         await socket.prepare(request)
-        call = ScriptedCall(socket, request)
+        call = ScriptedCall(socket, request, answers_pings=self.answers_pings)
         self._calls.put_nowait(call)
         await call.run()
         return socket
@@ -163,13 +176,8 @@ class ScriptedGateway:
 async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
     """A running gateway on a port of its own."""
     gateway = ScriptedGateway()
-    runner = web.AppRunner(gateway.application(), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    gateway.url = f"http://{host}:{port}"
+    await gateway.start()
     try:
         yield gateway
     finally:
-        await runner.cleanup()
+        await gateway.stop()

@@ -33,7 +33,7 @@ def samples_of(pcm: bytes) -> NDArray[np.float64]:
 def tone_to_noise_db(
     samples: NDArray[np.float64], frequency_hz: float, rate_hz: int = SAMPLE_RATE_HZ
 ) -> float:
-    """How far the sine of this frequency (fitted by least squares) stands above everything else, in decibels."""
+    """How far the sine of this frequency, fitted by least squares, stands above everything else."""
     time = np.arange(len(samples)) / rate_hz
     basis = np.stack(
         [np.sin(2 * np.pi * frequency_hz * time), np.cos(2 * np.pi * frequency_hz * time)], axis=1

@@ -1,0 +1,213 @@
+"""What can go wrong, and the words for it. In every case the microphone is free afterwards."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from app.messages import CATALOGUE, ErrorCode
+from tests.web.chromium import chromium
+from tests.web.scripted_gateway import ScriptedGateway, scripted_gateway
+from tests.web.signals import tone
+from tests.web.visitor import Visitor, visiting
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Chromium itself logs what the network refused; no page can prevent it.
+REFUSED = ("WebSocket connection to", "Failed to load resource")
+
+REFUSE_MICROPHONE = """name => {
+    MediaDevices.prototype.getUserMedia = () => Promise.reject(new DOMException('', name));
+}"""
+
+
+async def fails_with(visitor: Visitor, title: str, words: str) -> None:
+    """The page says so, offers another try, and holds no microphone."""
+    await visitor.until_phase("failed")
+    assert await visitor.read("#headline") == title
+    assert words in await visitor.read("#explanation")
+    assert await visitor.read("#start") == "Try again"
+    assert "live" not in await visitor.microphones()
+    assert title in await visitor.page.inner_text("#announcement")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stranded(browser: Browser, gateway: ScriptedGateway) -> AsyncIterator[Visitor]:
+    """A visitor whose calls meet a network that refuses them."""
+    async with visiting(browser, gateway, may_log=REFUSED) as somebody:
+        yield somebody
+
+
+class TestMicrophone:
+    async def test_there_is_none(self, gateway: ScriptedGateway) -> None:
+        async with chromium() as browser, visiting(browser, gateway) as visitor:
+            await visitor.page.click("#start")
+            await fails_with(visitor, "No microphone found", "Plug one in")
+
+    async def test_the_visitor_refuses_it(self, gateway: ScriptedGateway, speech_file: Path) -> None:
+        async with chromium(speech_file, allow=False) as browser, visiting(browser, gateway) as visitor:
+            await visitor.page.click("#start")
+            await fails_with(visitor, "The microphone is blocked", "Allow it for this page")
+
+    @pytest.mark.parametrize(
+        ("error", "title"),
+        [
+            ("NotReadableError", "The microphone does not answer"),
+            ("AbortError", "The microphone does not answer"),
+            ("OverconstrainedError", "No microphone found"),
+        ],
+    )
+    async def test_the_browser_cannot_open_it(self, visitor: Visitor, error: str, title: str) -> None:
+        await visitor.page.evaluate(
+            REFUSE_MICROPHONE,
+            error,
+        )
+        await visitor.page.click("#start")
+        await fails_with(visitor, title, "then try again")
+
+    async def test_the_page_is_not_secure(self, visitor: Visitor) -> None:
+        await visitor.page.evaluate("() => { MediaDevices.prototype.getUserMedia = undefined; }")
+        await visitor.page.click("#start")
+        await fails_with(visitor, "No microphone on this address", "https")
+
+    async def test_it_goes_away_in_the_call_and_there_is_no_other(self, visitor: Visitor) -> None:
+        await visitor.call()
+        await visitor.page.evaluate(REFUSE_MICROPHONE, "NotFoundError")
+        await visitor.page.evaluate("streams[0].getTracks()[0].dispatchEvent(new Event('ended'))")
+        await fails_with(visitor, "The microphone went away", "no other was found")
+
+
+class TestOpening:
+    async def test_the_server_is_gone(self, browser: Browser) -> None:
+        async with (
+            scripted_gateway() as gateway,
+            visiting(browser, gateway, may_log=REFUSED) as visitor,
+        ):
+            await gateway.stop()
+            await visitor.page.click("#start")
+            await fails_with(visitor, "The server cannot be reached", "Check your connection")
+
+    async def test_the_call_is_refused_by_a_server_that_is_ready(self, stranded: Visitor) -> None:
+        stranded.gateway.refuse_calls = 503
+        await stranded.page.click("#start")
+        await fails_with(stranded, "The call was not accepted", "It may be full")
+
+    async def test_the_server_drains(self, stranded: Visitor) -> None:
+        stranded.gateway.refuse_calls = 503
+        stranded.gateway.ready = (503, {"status": "draining"})
+        await stranded.page.click("#start")
+        await fails_with(stranded, "The service is restarting", "Call again")
+
+    async def test_the_server_starts(self, stranded: Visitor) -> None:
+        stranded.gateway.refuse_calls = 503
+        stranded.gateway.ready = (503, {"status": "starting"})
+        await stranded.page.click("#start")
+        await fails_with(stranded, "The service is not ready", "Try again")
+
+    async def test_the_next_try_succeeds(self, stranded: Visitor) -> None:
+        stranded.gateway.refuse_calls = 503
+        await stranded.page.click("#start")
+        await stranded.until_phase("failed")
+        stranded.gateway.refuse_calls = None
+        await stranded.call()
+        assert await stranded.microphones() == ["ended", "live"]
+
+    async def test_nobody_answers(self, visitor: Visitor) -> None:
+        await visitor.page.clock.install()
+        await visitor.page.click("#start")
+        await visitor.gateway.next_call()
+        await visitor.page.clock.run_for(14_000)
+        assert await visitor.page.evaluate("document.body.dataset.phase") == "connecting"
+        await visitor.page.clock.run_for(1_500)
+        await fails_with(visitor, "No answer", "Try again")
+
+
+class TestInTheCall:
+    async def test_the_connection_breaks(self, visitor: Visitor) -> None:
+        call = await visitor.call()
+        await call.send("user_transcript", text="Hello", item_id="i1")
+        call.vanish()
+        await fails_with(visitor, "The connection was lost", "What was said is kept")
+        assert await visitor.turns() == ["Hello"]
+
+    async def test_the_connection_is_dead_without_saying_so(self, visitor: Visitor) -> None:
+        visitor.gateway.answers_pings = False
+        await visitor.page.clock.install()
+        await visitor.call()
+        await visitor.page.clock.run_for(16_000)
+        await fails_with(visitor, "The connection was lost", "during the call")
+
+    async def test_a_gateway_that_answers_pings_is_not_given_up(self, visitor: Visitor) -> None:
+        await visitor.page.clock.install()
+        call = await visitor.call()
+        for _ in range(5):
+            pings = len(call.sent("ping"))
+            await visitor.page.clock.run_for(5_500)
+            await call.receive("ping")
+            assert len(call.sent("ping")) > pings
+        assert await visitor.page.evaluate("document.body.dataset.phase") == "ready"
+
+    @pytest.mark.parametrize("code", list(ErrorCode))
+    async def test_every_error_of_the_catalogue_has_words(self, visitor: Visitor, code: ErrorCode) -> None:
+        call = await visitor.call()
+        await call.send(
+            "error", code=code, message="from the gateway", fatal=True, retryable=True, ref="c_42"
+        )
+        if code in (ErrorCode.IDLE_TIMEOUT, ErrorCode.SESSION_EXPIRED):
+            await visitor.until_phase("ended")
+            assert await visitor.read("#headline") == "Call ended"
+        else:
+            await visitor.until_phase("failed")
+        assert len(await visitor.read("#explanation")) > 10
+        assert await visitor.read("#explanation") != "from the gateway"
+        assert await visitor.read("#detail") == "Reference for support: c_42"
+        assert await visitor.microphones() == ["ended"]
+
+    async def test_an_error_that_this_page_does_not_know_is_told_in_the_gateway_s_words(
+        self, visitor: Visitor
+    ) -> None:
+        call = await visitor.call()
+        await call.send("error", code="new_in_2030", message="The moon is in the way.", fatal=True)
+        await visitor.until_phase("failed")
+        assert await visitor.read("#explanation") == "The moon is in the way."
+
+    @pytest.mark.parametrize("entry", {entry.close_code: entry for entry in CATALOGUE.values()})
+    async def test_a_close_code_alone_says_enough(self, visitor: Visitor, entry: int) -> None:
+        call = await visitor.call()
+        await call.close(entry)
+        await visitor.until("() => ['failed', 'ended'].includes(document.body.dataset.phase)")
+        assert await visitor.read("#headline") != "The connection was lost"
+
+    async def test_what_the_call_survives_is_shown_until_it_goes_on(self, visitor: Visitor) -> None:
+        call = await visitor.call()
+        await call.send("error", code="agent_silent", message="", fatal=False, retryable=True)
+        await visitor.until_reads("#problem", "The agent does not answer. Please say it again.")
+        await call.send("status", status="ready")
+        await call.send("status", status="listening")
+        await visitor.until("() => document.querySelector('#problem').hidden")
+        assert await visitor.microphones() == ["live"]
+
+    async def test_an_announced_end_is_shown(self, visitor: Visitor) -> None:
+        call = await visitor.call()
+        await call.send("session_ending", reason="max_duration", seconds_left=60)
+        await visitor.until_reads("#problem", "maximum length in 60 seconds")
+        await call.send("session_ending", reason="new_in_2030", seconds_left=30)
+        await visitor.until_reads("#problem", "ends in 30 seconds")
+
+    async def test_what_a_newer_gateway_says_is_passed_over(self, visitor: Visitor) -> None:
+        call = await visitor.call()
+        for text in ("{", "[]", "null", '"hello"', '{"type":1}', '{"type":"hologram"}', '{"type":"status"}'):
+            await call.send_text(text)
+        await call.send("agent_transcript", text={"html": "<b>"}, response_id=["r1"])
+        await call.speak("r1", tone(440, 100))
+        assert (await call.receive("playback"))["played_ms"] == 100
+
+    async def test_the_next_call_begins_afresh(self, visitor: Visitor) -> None:
+        call = await visitor.call()
+        await call.close(1011)
+        await visitor.until_phase("failed")
+        await visitor.call()
+        assert await visitor.read("#headline") == "Your turn"
+        assert await visitor.microphones() == ["ended", "live"]
