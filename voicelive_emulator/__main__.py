@@ -6,18 +6,18 @@ hold a key, a token, text or audio.
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import structlog
 import typer
 
+from voicelive_emulator.logs import configure_logs
 from voicelive_emulator.model_files import ModelsMissing, install_models
 from voicelive_emulator.server import serving
 from voicelive_emulator.settings import LONGEST_SESSION_S, TOKEN_LIFETIME_S, Settings
+from voicelive_emulator.speech_models import load_speech_models
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -48,7 +48,10 @@ def serve(
     """Serve Voice Live on this machine until told to stop."""
     if context.invoked_subcommand is not None:
         return
-    _configure_logs(log_level)
+    try:
+        configure_logs(log_level)
+    except ValueError as error:
+        _fail(str(error))
     settings = Settings(
         host=host,
         port=port,
@@ -75,12 +78,12 @@ def models() -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from voicelive_emulator.speech_models import load_speech_models
-
     stop = asyncio.Event()
     for stopper in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(stopper, stop.set)
     speech = await asyncio.to_thread(load_speech_models)
+    if stop.is_set():
+        return
     async with serving(settings, speech) as endpoints:
         ready = {
             "event": "ready",
@@ -93,26 +96,7 @@ async def _serve(settings: Settings) -> None:
         await stop.wait()
 
 
-def _configure_logs(level: str) -> None:
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        _fail(f"There is no log level {level!r}.")
-        return
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     sys.stderr.write(message + "\n")
     raise typer.Exit(1)
 

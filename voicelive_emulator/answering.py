@@ -1,14 +1,15 @@
 """The voice of one session: the agent's words become clauses, and clauses become audio to send."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
 
 from voicelive_emulator.audio import OutputEncoder
+from voicelive_emulator.clauses import split_clauses
 from voicelive_emulator.effects import FunctionCall, StartReply
 from voicelive_emulator.speech_models import SpeechModels, Workers
-from voicelive_emulator.synthesis import Speech, split_clauses
+from voicelive_emulator.synthesis import Speech, Word
 
 CHUNK_MS: Final = 100
 """Length of the audio in one delta."""
@@ -56,9 +57,11 @@ class Speaker:
         self._encoder = OutputEncoder(audio_format)
         self._chunk_bytes = _BYTES_PER_CHUNK[audio_format.replace("-", "_")]
 
-    async def speak(self, clause: str) -> tuple[Speech, bytes]:
-        """Return the spoken clause, and its audio in the output format as far as it is complete."""
-        return await self._workers.run(self._speak, clause)
+    async def speak(self, clause: str) -> AsyncGenerator[tuple[Sequence[Word], bytes]]:
+        """Yield the clause in pieces: the words that lie in the audio from here on, and audio to send."""
+        pieces = self._models.synthesizer.stream(clause)
+        while (piece := await self._workers.run(self._next, pieces)) is not None:
+            yield piece
 
     def rest(self) -> bytes:
         """Return the end of the audio; after that the speaker is used up."""
@@ -70,9 +73,9 @@ class Speaker:
             chunk = audio[start : start + self._chunk_bytes]
             yield chunk, len(chunk) * CHUNK_MS / self._chunk_bytes
 
-    def _speak(self, clause: str) -> tuple[Speech, bytes]:
-        speech = self._models.synthesizer.synthesize(clause)
-        return speech, self._encoder.encode(speech.pcm)
+    def _next(self, pieces: Iterator[Speech]) -> tuple[Sequence[Word], bytes] | None:
+        piece = next(pieces, None)
+        return None if piece is None else (piece.words, self._encoder.encode(piece.pcm))
 
 
 async def words_of(start: StartReply, agent_reply: AsyncIterator[str]) -> AsyncIterator[str]:

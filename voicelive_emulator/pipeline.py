@@ -133,7 +133,8 @@ class SessionPipeline:
         event_type = event.get("type") if isinstance(event, dict) else None
         if event_type in _AFTER_ALL_AUDIO:
             await self._audio.join()
-        self._log.debug("client_event", event_type=event_type)
+        if event_type != "input_audio_buffer.append":
+            self._log.debug("client_event", event_type=event_type)
         await self._carry_out(self._session.receive(event))
 
     async def _write(self, reading: asyncio.Task[None]) -> None:
@@ -142,7 +143,8 @@ class SessionPipeline:
             if isinstance(message, Close):
                 await self._act(CloseSocket(message.code, message.reason), reading)
                 continue
-            self._log.debug("server_event", event_type=message["type"])
+            if message["type"] != "response.audio.delta":
+                self._log.debug("server_event", event_type=message["type"])
             for action in self._faults.actions(message):
                 await self._act(action, reading)
 
@@ -244,12 +246,16 @@ class SessionPipeline:
             async for clause in texts:
                 await self._carry_out(self._session.reply_text(response_id, clause))
                 if speaker is not None:
-                    speech, audio = await speaker.speak(clause)
-                    await self._carry_out(self._session.reply_words(response_id, speech.words))
-                    await self._send_audio(response_id, speaker, audio)
+                    await self._speak(response_id, speaker, clause)
         if speaker is not None:
             await self._send_audio(response_id, speaker, speaker.rest())
         await self._carry_out(self._session.reply_finished(response_id))
+
+    async def _speak(self, response_id: str, speaker: Speaker, clause: str) -> None:
+        async with aclosing(speaker.speak(clause)) as pieces:
+            async for words, audio in pieces:
+                await self._carry_out(self._session.reply_words(response_id, words))
+                await self._send_audio(response_id, speaker, audio)
 
     async def _send_audio(self, response_id: str, speaker: Speaker, audio: bytes) -> None:
         loop = asyncio.get_running_loop()

@@ -190,8 +190,8 @@ async def serving(
         if settings.tls_port is None:
             yield Endpoints(port, None, None)
             return
-        tls, certificate_file = server_tls(settings.certificate_file)
-        await web.TCPSite(runner, settings.host, settings.tls_port, ssl_context=tls).start()
-        yield Endpoints(port, runner.addresses[1][1], certificate_file)
+        with server_tls(settings.certificate_file) as (tls, certificate_file):
+            await web.TCPSite(runner, settings.host, settings.tls_port, ssl_context=tls).start()
+            yield Endpoints(port, runner.addresses[1][1], certificate_file)
     finally:
         await runner.cleanup()

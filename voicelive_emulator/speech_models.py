@@ -6,7 +6,7 @@ while sentences are being made.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
@@ -62,8 +62,8 @@ class Recognizes(Protocol):
 class Speaks(Protocol):
     """Turns text into speech."""
 
-    def synthesize(self, clause: str) -> Speech:
-        """Return the clause as PCM16 LE 24 kHz with its words."""
+    def stream(self, clause: str) -> Iterator[Speech]:
+        """Return the clause in pieces, PCM16 LE 24 kHz; each step blocks. The first has all the words."""
         ...
 
 
@@ -85,17 +85,18 @@ def load_speech_models() -> SpeechModels:
     """
     files = find_model_files()
     script = load_script()
+    synthesizer = Synthesizer(files)
     models = SpeechModels(
         voice_activity=VoiceActivityModel(files),
         end_of_utterance=EndOfUtteranceModel(files),
         recognizer=Recognizer(files),
-        synthesizer=Synthesizer(files),
+        synthesizer=synthesizer,
         new_agent=lambda: ScriptedAgent(script),
     )
     silence = np.zeros(MODEL_RATE_HZ, np.float32)
     models.voice_activity.new_stream().probabilities(silence)
     models.end_of_utterance.probability(silence)
-    spoken = models.synthesizer.synthesize(_WARM_UP_TEXT)
+    spoken = synthesizer.synthesize(_WARM_UP_TEXT)
     models.recognizer.transcribe(np.divide(np.frombuffer(spoken.pcm, "<i2"), 32_768, dtype=np.float32))
     return models
 

@@ -5,7 +5,7 @@ protocol is tested with these; what the real models make of real speech has test
 """
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.synthesis import Speech, Word
 
 WORD_MS = 200
+WORD_BYTES = WORD_MS * 48
 FRAME_SAMPLES = 512
 
 
@@ -73,14 +74,16 @@ class Tones:
         self.go_on = threading.Event()
         self.spoken: list[str] = []
 
-    def synthesize(self, clause: str) -> Speech:
+    def stream(self, clause: str) -> Iterator[Speech]:
         if self.hold and self.spoken:
             self.go_on.wait(timeout=10)
         self.spoken.append(clause)
         words = clause.split()
         samples = np.sin(np.arange(len(words) * WORD_MS * 24) * 0.05) * 8_000
         placed = (Word(word, index * WORD_MS, WORD_MS) for index, word in enumerate(words))
-        return Speech(samples.astype("<i2").tobytes(), tuple(placed))
+        pcm = samples.astype("<i2").tobytes()
+        yield Speech(pcm[:WORD_BYTES], tuple(placed))
+        yield Speech(pcm[WORD_BYTES:], ())
 
 
 class EchoAgent:

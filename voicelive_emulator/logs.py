@@ -1,0 +1,51 @@
+"""Logs: JSON on stderr, one line per event. No key, token, text or audio appears in them."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from voicelive_emulator.failures import described
+
+
+def configure_logs(level: str) -> None:
+    """Log from this level on, what libraries say included. Raises ValueError for a level that is none."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"There is no log level {level!r}.")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso"),
+                _describe_exception,
+                structlog.processors.JSONRenderer(),
+            ]
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(number, logging.INFO), force=True)
+
+
+def _describe_exception(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Name an exception without its message, which may hold what was said."""
+    exc_info = event.pop("exc_info", None)
+    if isinstance(exc_info, tuple) and isinstance(exc_info[1], Exception):
+        event.update(described(exc_info[1]))
+    return event
