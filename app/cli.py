@@ -1,4 +1,7 @@
-"""`voice-live`: serve, demo, call, doctor. Options and printing; the work is done elsewhere."""
+"""`voice-live`: serve, demo, call, doctor. Options and printing; the work is done elsewhere.
+
+Each command imports its own part: the gateway takes a second to import, and a call needs none of it.
+"""
 
 import asyncio
 import statistics
@@ -10,7 +13,6 @@ import orjson
 import typer
 
 from app.call_log import Entry
-from app.main import main as serve_from_settings
 
 DEFAULT_URL = "ws://127.0.0.1:8000/ws/voice"
 
@@ -26,6 +28,8 @@ cli = typer.Typer(
 @cli.command()
 def serve() -> None:
     """Run the gateway with the settings of the environment and `.env`."""
+    from app.main import main as serve_from_settings
+
     raise typer.Exit(serve_from_settings())
 
 
@@ -55,7 +59,6 @@ def call(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Call the gateway with recorded speech at real time. Exit status 0 when the agent answered."""
-    # The gateway itself does without numpy, which reading and resampling of speech needs.
     from app.call import Call, hold
     from voicelive_client import CallRefusedError, CallUnreachableError
     from voicelive_client.speech import WavError, read_wav, write_wav

@@ -34,10 +34,9 @@ class Microphone:
         return self._last_sound_at
 
     def fell_silent_at(self, now: float) -> float | None:
-        """When the last pause in the speech began, which may be over again; None before the first one."""
-        if self._last_sound_at is not None and now - self._last_sound_at >= _PAUSE_S:
-            return self._last_sound_at
-        return self._paused_at
+        """When the last pause in the speech began, which may be over again; None before the first sound."""
+        in_flow = self._last_sound_at is not None and now - self._last_sound_at < _PAUSE_S
+        return self._paused_at if in_flow and self._paused_at is not None else self._last_sound_at
 
     def say(self, pcm: bytes) -> None:
         """Speaks `pcm` (PCM16, 24 kHz, mono) after what is still to be said."""

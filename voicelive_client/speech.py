@@ -89,7 +89,7 @@ def _threshold_db(levels_db: NDArray[np.float64]) -> float:
     if levels_db.size == 0:
         return _SILENCE_DBFS
     noise_db, loud_db = (float(level) for level in np.percentile(levels_db, (10, 95)))
-    return max(min(max(loud_db - 25, noise_db + 10), loud_db - 10), _SILENCE_DBFS)
+    return max(min(max(loud_db - 17, noise_db + 10), loud_db - 10), _SILENCE_DBFS)
 
 
 def _samples(data: bytes, width: int) -> NDArray[np.float64]:
