@@ -1,15 +1,18 @@
 """The voice of one session: the agent's words become clauses, and clauses become audio to send."""
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
 
+from voicelive_emulator.agents import Agent
 from voicelive_emulator.audio import OutputEncoder
 from voicelive_emulator.clauses import split_clauses
 from voicelive_emulator.effects import FunctionCall, StartReply
 from voicelive_emulator.speech_models import SpeechModels, Workers
 from voicelive_emulator.synthesis import Speech, Word
+from voicelive_emulator.usage import text_tokens
 
 CHUNK_MS: Final = 100
 """Length of the audio in one delta."""
@@ -21,6 +24,7 @@ _BYTES_PER_CHUNK: Final = {
     "g711_ulaw": 800,
     "g711_alaw": 800,
 }
+_WORD: Final = re.compile(r"\s*\S+|\s+\Z")
 _CLAUSE_MARKS: Final = (".", ",", ";", ":", "!", "?", "\u2026", "\u2013", "\u2014")
 
 
@@ -78,13 +82,44 @@ class Speaker:
         return None if piece is None else (piece.words, self._encoder.encode(piece.pcm))
 
 
-async def words_of(start: StartReply, agent_reply: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Yield the text of a response: what the client wrote for it, else what the agent says."""
-    if start.verbatim is not None:
-        yield start.verbatim
-        return
-    async for piece in agent_reply:
-        yield piece
+class Wording:
+    """The text of one response: what the client wrote for it, else what the agent says."""
+
+    def __init__(self, start: StartReply, agent: Agent) -> None:
+        self._start = start
+        self._agent = agent
+        self.cut_short = False
+        """Whether the text was longer than the response may be."""
+
+    async def pieces(self) -> AsyncGenerator[str]:
+        """Yield the text, to the last word that fits into the limit of tokens."""
+        text = ""
+        async for piece in self._all():
+            kept = self._that_fits(text, piece)
+            if kept:
+                yield kept
+            if len(kept) < len(piece):
+                self.cut_short = True
+                return
+            text += piece
+
+    def _that_fits(self, text: str, piece: str) -> str:
+        limit = self._start.max_tokens
+        if limit is None or text_tokens(text + piece) <= limit:
+            return piece
+        kept = ""
+        for word in _WORD.findall(piece):
+            if text_tokens(text + kept + word) > limit:
+                break
+            kept += word
+        return kept
+
+    async def _all(self) -> AsyncIterator[str]:
+        if self._start.verbatim is not None:
+            yield self._start.verbatim
+            return
+        async for piece in self._agent.reply(self._start.history):
+            yield piece
 
 
 def arguments_for(call: FunctionCall) -> str:

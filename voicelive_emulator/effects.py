@@ -28,7 +28,7 @@ class StartReply:
     """Find the words of a response and, where `audio_format` is given, speak them.
 
     `verbatim` is the text to use as it stands; None asks the agent. With `call` the answer is a
-    function call.
+    function call. `max_tokens` ends the text early; None is no limit.
     """
 
     response_id: str
@@ -36,6 +36,7 @@ class StartReply:
     verbatim: str | None
     audio_format: str | None
     call: FunctionCall | None
+    max_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from aiohttp import WSMsgType, web
 
-from voicelive_emulator.answering import Speaker, arguments_for, clauses, words_of
+from voicelive_emulator.answering import Speaker, Wording, arguments_for, clauses
 from voicelive_emulator.effects import (
     CancelReply,
     Close,
@@ -242,14 +242,15 @@ class SessionPipeline:
         speaker = None
         if start.audio_format is not None:
             speaker = Speaker(self._models, self._workers, start.audio_format)
-        async with aclosing(clauses(words_of(start, self._agent.reply(start.history)))) as texts:
+        wording = Wording(start, self._agent)
+        async with aclosing(clauses(wording.pieces())) as texts:
             async for clause in texts:
                 await self._carry_out(self._session.reply_text(response_id, clause))
                 if speaker is not None:
                     await self._speak(response_id, speaker, clause)
         if speaker is not None:
             await self._send_audio(response_id, speaker, speaker.rest())
-        await self._carry_out(self._session.reply_finished(response_id))
+        await self._carry_out(self._session.reply_finished(response_id, cut_short=wording.cut_short))
 
     async def _speak(self, response_id: str, speaker: Speaker, clause: str) -> None:
         async with aclosing(speaker.speak(clause)) as pieces:

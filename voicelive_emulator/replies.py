@@ -105,6 +105,7 @@ class Replies:
             return []
         response, request = self._going_on[response_id]
         history = self._history(request)
+        limit = response.options.max_output_tokens
         response.prompt = Prompt(
             text=" ".join(message.text for message in history),
             audio_ms=self._conversation.caller_audio_ms,
@@ -116,6 +117,7 @@ class Replies:
                 verbatim=request.verbatim,
                 audio_format=response.options.output_audio_format if response.speaks else None,
                 call=request.call,
+                max_tokens=limit if isinstance(limit, int) else None,
             )
         ]
 
@@ -164,8 +166,11 @@ class Replies:
         events = [*self._open(response, item), *response.add_arguments(arguments)]
         return [*_sends(events), *self.finish(response_id)]
 
-    def finish(self, response_id: str) -> list[Effect]:
-        """Everything was said."""
+    def finish(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:
+        """Everything was said, or as much as the limit of tokens allows."""
+        if cut_short:
+            details = {"type": "incomplete", "reason": "max_output_tokens"}
+            return self._end(response_id, "incomplete", details)
         return self._end(response_id, "completed")
 
     def fail(self, response_id: str, code: str, message: str) -> list[Effect]:

@@ -150,9 +150,9 @@ class Session:
         """The response is a function call and ends with it."""
         return [*self._turns.release(), *self._replies.call_function(response_id, name, arguments)]
 
-    def reply_finished(self, response_id: str) -> list[Effect]:
-        """The response is complete."""
-        return [*self._turns.release(), *self._replies.finish(response_id)]
+    def reply_finished(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:
+        """The response is complete, or was cut short at its limit of tokens."""
+        return [*self._turns.release(), *self._replies.finish(response_id, cut_short=cut_short)]
 
     def reply_failed(self, response_id: str) -> list[Effect]:
         """The response cannot be made."""

@@ -90,6 +90,17 @@ class TestTypedTurn:
             if "audio.delta" in event["type"]
         )
 
+    async def test_ends_early_at_its_limit_of_tokens(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port) as client:
+            await client.expect("session.created")
+            await client.say("Hello.")
+            await client.send("response.create", response={"max_output_tokens": 4})
+            response = (await client.until("response.done"))[-1]["response"]
+        assert response["status"] == "incomplete"
+        assert response["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+        assert response["output"][0]["content"][0]["transcript"] == "You said: Hello."
+        assert response["usage"]["output_token_details"]["text_tokens"] == 4
+
 
 class TestSpokenTurn:
     async def test_is_heard_understood_and_answered(self, emulator: Endpoints) -> None:
