@@ -19,6 +19,7 @@ __all__ = ["Problem", "Settings", "SettingsError", "load_settings", "settings_fr
 
 VoiceType = Literal["azure-custom", "azure-standard", "openai", "azure-realtime-native"]
 VadType = Literal["server_vad", "azure_semantic_vad", "azure_semantic_vad_multilingual"]
+InterruptionPolicyName = Literal["service", "gateway"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 CLASSIC_API_VERSION: Final = "2025-10-01"
@@ -115,6 +116,13 @@ class Settings(BaseSettings):
         description="a locale such as en-US",
     )
     input_transcription_model: str | None = Field(None, description="the name of a transcription model")
+
+    # Interruptions
+    interruption_policy: InterruptionPolicyName = Field("service", description="service or gateway")
+    interruption_min_speech_ms: int = Field(
+        1000, ge=100, le=10_000, description="milliseconds from 100 to 10000"
+    )
+    vad_auto_truncate: bool = Field(False, description="true or false")
 
     # Greeting
     enable_proactive_greeting: bool = Field(True, description="true or false")

@@ -216,6 +216,22 @@ class ClearPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldPlayback:
+    """The caller made a sound: fade out, and keep what is buffered."""
+
+    response_id: str
+    type: str = "hold_playback"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlayback:
+    """It was a false alarm: go on."""
+
+    response_id: str
+    type: str = "resume_playback"
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to a ping."""
 
@@ -263,6 +279,8 @@ ServerMessage = (
     | Status
     | AgentAudioEnd
     | ClearPlayback
+    | HoldPlayback
+    | ResumePlayback
     | Pong
     | ErrorMessage
     | SessionEnding

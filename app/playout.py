@@ -64,6 +64,7 @@ class Playout:
         self._held_bytes = 0
         self._tracks: dict[str, _Track] = {}
         self._ends_at = 0.0
+        self._held_since: float | None = None
 
     def add_audio(self, response_id: str, pcm: bytes) -> None:
         """Take audio of a response. Raises PlayoutOverflowError when nothing more can be held."""
@@ -79,8 +80,8 @@ class Playout:
         self._queue.append(InOrder(response_id, message))
 
     def release(self, now: float) -> Held | None:
-        """The next thing that may go to the client now, or None while it is far enough ahead."""
-        if not self._queue:
+        """The next thing that may go to the client now, or None while it is held or far enough ahead."""
+        if not self._queue or self._held_since is not None:
             return None
         head = self._queue[0]
         if isinstance(head, AudioFrame):
@@ -90,14 +91,32 @@ class Playout:
         return self._queue.popleft()
 
     def next_release_at(self) -> float | None:
-        """When `release` will have something, or None while nothing is held."""
-        if not self._queue:
+        """When `release` will have something, or None while there is nothing or playout is held."""
+        if not self._queue or self._held_since is not None:
             return None
         paced = isinstance(self._queue[0], AudioFrame) and self._lead_s
         return self._ends_at - self._lead_s if paced else 0.0
 
+    def hold(self, now: float) -> None:
+        """Stop: nothing is released, and the play clock stands still, since the client stops too."""
+        if self._held_since is None:
+            self._held_since = now
+
+    def resume(self, now: float) -> None:
+        """Go on where it was held."""
+        if self._held_since is None:
+            return
+        held_s = now - self._held_since
+        for track in self._tracks.values():
+            if track.ends_at > self._held_since:
+                track.ends_at += held_s
+        if self._ends_at > self._held_since:
+            self._ends_at += held_s
+        self._held_since = None
+
     def clear(self, now: float) -> None:
-        """Drop all that is held; the client drops what it has not played."""
+        """Drop all that waits, held or not; the client drops what it has not played."""
+        self.resume(now)
         self._queue.clear()
         self._held_bytes = 0
         self._ends_at = now
@@ -118,11 +137,14 @@ class Playout:
     def played_ms(self, response_id: str, now: float) -> int:
         """How much of it is played by the play clock: time since its release, never more than was sent."""
         track = self._account(response_id)
-        unplayed_ms = max(0.0, track.ends_at - now) * 1000
+        clock = now if self._held_since is None else self._held_since
+        unplayed_ms = max(0.0, track.ends_at - clock) * 1000
         return max(0, round(track.released_bytes / BYTES_PER_MS - unplayed_ms))
 
     def plays_until(self, response_id: str) -> float:
-        """When the client will have played what has been released of it."""
+        """When the client will have played what has been released of it; never, while held."""
+        if self._held_since is not None:
+            return float("inf")
         return self._account(response_id).ends_at
 
     def is_released(self, response_id: str) -> bool:

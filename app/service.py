@@ -16,9 +16,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from app.caller_audio import CallerAudioBuffer
 from app.config import Settings
 from app.conversation import Conversation
+from app.interruption import InterruptionPolicy
 from app.lifecycle import Lifecycle
 from app.limits import CallLimits
 from app.messages import (
+    BYTES_PER_MS,
     CATALOGUE,
     BadMessageError,
     CallerAudio,
@@ -77,6 +79,11 @@ class VoiceLiveSessionManager:
             Playout(settings.playout_lead_ms),
             greeting=greeting(settings),
             response_timeout_s=settings.response_timeout_s,
+            interruption=InterruptionPolicy(
+                by_gateway=settings.interruption_policy == "gateway",
+                min_speech_ms=settings.interruption_min_speech_ms,
+                prefix_padding_ms=settings.vad_prefix_padding_ms,
+            ),
         )
         self._limits = CallLimits(settings.max_call_duration_s, settings.idle_timeout_s, self._clock())
         self._caller_audio = CallerAudioBuffer()
@@ -165,6 +172,7 @@ class VoiceLiveSessionManager:
                     await connection.send(self._to_upstream.popleft())
                 while pcm := self._caller_audio.take():
                     await connection.send_audio(pcm)
+                    self._conversation.caller_audio_ms += len(pcm) // BYTES_PER_MS
                 self._upstream_busy_since = None
                 await self._upstream_wake.wait()
         except VoiceLiveClosedError:

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.conversation import HEARD_WAIT_S
+from app.interruption import InterruptionPolicy
 from app.messages import (
     AgentAudioEnd,
     AgentText,
@@ -16,14 +16,17 @@ from app.messages import (
     ErrorCode,
     ErrorMessage,
     HangUp,
+    HoldPlayback,
     Ping,
     PlaybackReport,
     Pong,
+    ResumePlayback,
     SessionStarted,
     Status,
     TypedText,
     UserTranscript,
 )
+from app.replies import HEARD_WAIT_S
 from app.turns import End
 from app.voicelive import events as service
 from tests.virtual_call import VirtualCall, speech
@@ -346,6 +349,93 @@ class TestWatchdogs:
         assert call.ended == [End(None)]
 
 
+class TestGatewayPolicy:
+    """The gateway decides what interrupts: sounds hold the agent, speech cuts it off."""
+
+    @pytest.fixture
+    def call(self) -> VirtualCall:
+        started = VirtualCall(interruption=InterruptionPolicy(by_gateway=True, min_speech_ms=1000))
+        started.start()
+        started.agent_speaks("resp_1", "one two three four", ms=8000)
+        started.advance(2.0)
+        return started
+
+    def test_a_sound_holds_the_agent_at_once(self, call: VirtualCall) -> None:
+        sent = call.heard_ms("resp_1")
+        call.caller_starts("item_1")
+        assert HoldPlayback("resp_1") in call.messages
+        assert call.statuses[-1] == "listening"
+        call.advance(0.9)
+        assert call.heard_ms("resp_1") == sent
+        assert call.cleared == []
+
+    @pytest.mark.parametrize("text", ["Mm-hmm.", "okay", "Yeah, go on.", "Uh huh. I see!", ""])
+    def test_an_acknowledgement_is_a_false_alarm(self, call: VirtualCall, text: str) -> None:
+        call.caller_starts("item_1")
+        call.advance(0.4)
+        call.caller_stops("item_1", text)
+        assert ResumePlayback("resp_1") in call.messages
+        assert call.statuses[-2:] == ["processing", "agent_speaking"] or text == ""
+        call.agent_finishes("resp_1", "one two three four")
+        call.advance(20)
+        assert call.heard_ms("resp_1") == 8000
+        assert call.agent_transcripts == [AgentTranscript("one two three four", "resp_1")]
+        assert "response.create" not in call.upstream_types()
+        assert call.statuses[-1] == "ready"
+
+    def test_words_that_are_more_cut_the_agent_off(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.advance(0.4)
+        call.caller_stops("item_1", "Wait.")
+        assert call.cleared == ["resp_1"]
+        assert call.upstream_types() == ["response.cancel"]
+        call.service(service.ResponseDone("resp_1", "cancelled", calls_function=False))
+        assert call.upstream_types()[-1] == "response.create"
+        call.advance(1)
+        assert call.agent_transcripts[0].interrupted
+
+    def test_enough_speech_cuts_the_agent_off_before_any_transcript(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.advance(0.99)
+        assert call.cleared == []
+        call.advance(0.02)
+        assert call.cleared == ["resp_1"]
+        assert "response.cancel" in call.upstream_types()
+
+    def test_speech_is_counted_in_caller_audio_and_not_by_the_clock(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.conversation.caller_audio_ms -= 500
+        call.advance(1.2)
+        assert call.cleared == []
+        call.advance(0.4)
+        assert call.cleared == ["resp_1"]
+
+    def test_what_was_heard_does_not_grow_while_the_agent_is_held(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.advance(0.9)
+        call.caller_stops("item_1", "Wait.")
+        call.advance(1)
+        truncate = next(e for e in call.upstream if e["type"] == "conversation.item.truncate")
+        assert truncate["audio_end_ms"] == 2000
+
+    def test_a_hold_that_nothing_decides_ends(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.service(service.SpeechStopped("item_1"))
+        call.advance(11)
+        assert ResumePlayback("resp_1") in call.messages
+
+    def test_a_failed_transcript_is_a_false_alarm(self, call: VirtualCall) -> None:
+        call.caller_starts("item_1")
+        call.service(service.SpeechStopped("item_1"), service.CallerTranscriptFailed("item_1"))
+        assert ResumePlayback("resp_1") in call.messages
+
+    def test_each_real_turn_is_answered_on_our_request(self, call: VirtualCall) -> None:
+        call.agent_finishes("resp_1", "one two three four")
+        call.advance(20)
+        call.caller_says("item_1", "okay")
+        assert call.upstream_types() == ["response.create"]
+
+
 RESPONSES = st.sampled_from(["resp_1", "resp_2", "resp_3", "resp_4", "resp_5"])
 ITEMS = st.sampled_from(["item_1", "item_2", "item_3", "item_4"])
 
@@ -357,9 +447,15 @@ class AdversarialCall(RuleBasedStateMachine):
         super().__init__()
         self.call = VirtualCall(response_timeout_s=5.0, greeting=[{"type": "greeting"}])
 
-    @initialize(lead_ms=st.sampled_from([0, 200, 1000]))
-    def begin(self, lead_ms: int) -> None:
-        self.call = VirtualCall(lead_ms=lead_ms, response_timeout_s=5.0, greeting=[{"type": "greeting"}])
+    @initialize(lead_ms=st.sampled_from([0, 200, 1000]), by_gateway=st.booleans())
+    def begin(self, lead_ms: int, by_gateway: bool) -> None:
+        self.by_gateway = by_gateway
+        self.call = VirtualCall(
+            lead_ms=lead_ms,
+            response_timeout_s=5.0,
+            interruption=InterruptionPolicy(by_gateway, min_speech_ms=500),
+            greeting=[{"type": "greeting"}],
+        )
         self.call.start()
 
     @rule(response=RESPONSES)
@@ -398,14 +494,18 @@ class AdversarialCall(RuleBasedStateMachine):
     def speech_started(self, item: str) -> None:
         audible = self._audible()
         before = len(self.call.cleared)
-        self.call.service(service.SpeechStarted(item))
-        assert set(self.call.cleared[before:]) == audible
+        self.call.caller_starts(item)
+        assert set(self.call.cleared[before:]) == (set() if self.by_gateway else audible)
 
     @rule(item=ITEMS)
     def speech_stopped(self, item: str) -> None:
         self.call.service(service.SpeechStopped(item))
 
-    @rule(item=ITEMS, text=st.sampled_from(["", "hello"]))
+    @rule(item=ITEMS)
+    def transcript_failed(self, item: str) -> None:
+        self.call.service(service.CallerTranscriptFailed(item))
+
+    @rule(item=ITEMS, text=st.sampled_from(["", "hello", "mm-hmm"]))
     def caller_transcript(self, item: str, text: str) -> None:
         self.call.service(service.CallerTranscript(item, text))
 
@@ -457,8 +557,19 @@ class AdversarialCall(RuleBasedStateMachine):
                 assert sent.response_id not in gone
                 gone.add(sent.response_id)
                 cleared.add(speech(sent.response_id, 1)[:2])
-            elif isinstance(sent, AgentAudioEnd):
+            elif isinstance(sent, AgentAudioEnd | HoldPlayback | ResumePlayback | Status):
                 assert sent.response_id not in gone
+
+    @invariant()
+    def nothing_is_played_while_held(self) -> None:
+        held: set[bytes] = set()
+        for sent in self.call.to_client:
+            if isinstance(sent, bytes):
+                assert sent[:2] not in held
+            elif isinstance(sent, HoldPlayback):
+                held.add(speech(sent.response_id, 1)[:2])
+            elif isinstance(sent, ResumePlayback):
+                held.remove(speech(sent.response_id, 1)[:2])
 
     @invariant()
     def audio_belongs_to_the_response_announced_last(self) -> None:

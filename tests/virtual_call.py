@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from app.conversation import Conversation
+from app.interruption import BY_SERVICE, InterruptionPolicy
 from app.messages import (
     AgentTranscript,
     ClearPlayback,
@@ -25,6 +26,7 @@ class VirtualCall:
 
     lead_ms: int = 1000
     response_timeout_s: float = 15.0
+    interruption: InterruptionPolicy = BY_SERVICE
     greeting: list[ClientEvent] = field(default_factory=list)
     now: float = 100.0
     to_client: list[ServerMessage | bytes] = field(default_factory=list)
@@ -33,7 +35,10 @@ class VirtualCall:
 
     def __post_init__(self) -> None:
         self.conversation = Conversation(
-            Playout(self.lead_ms), greeting=self.greeting, response_timeout_s=self.response_timeout_s
+            Playout(self.lead_ms),
+            greeting=self.greeting,
+            response_timeout_s=self.response_timeout_s,
+            interruption=self.interruption,
         )
 
     def start(self) -> None:
@@ -53,20 +58,32 @@ class VirtualCall:
             wake_at = self.conversation.next_wake_at()
             if wake_at is None or wake_at > until:
                 break
-            self.now = max(self.now, wake_at)
+            self._move_clock(max(self.now, wake_at))
             self._carry_out(self.conversation.tick(self.now))
         else:
             raise AssertionError("the conversation asks to be woken without end")
-        self.now = until
+        self._move_clock(until)
         self._carry_out(self.conversation.tick(self.now))
 
-    def caller_says(self, item_id: str, text: str) -> None:
+    def _move_clock(self, to: float) -> None:
+        """The microphone is open all the time, so the session's audio clock moves along."""
+        self.conversation.caller_audio_ms += round((to - self.now) * 1000)
+        self.now = to
+
+    def caller_starts(self, item_id: str) -> None:
+        """The caller begins to speak now."""
+        self.service(service.SpeechStarted(item_id, self.conversation.caller_audio_ms - 300))
+
+    def caller_stops(self, item_id: str, text: str) -> None:
         self.service(
-            service.SpeechStarted(item_id),
             service.SpeechStopped(item_id),
             service.SpeechCommitted(item_id),
             service.CallerTranscript(item_id, text),
         )
+
+    def caller_says(self, item_id: str, text: str) -> None:
+        self.caller_starts(item_id)
+        self.caller_stops(item_id, text)
 
     def agent_speaks(self, response_id: str, text: str, ms: int) -> None:
         """A response as the service sends it: created, transcript, audio; not yet done."""

@@ -34,9 +34,13 @@ class SessionUpdated:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak. `item_id` is the id that the caller's item will have."""
+    """The caller began to speak. `item_id` is the id that the caller's item will have.
+
+    `audio_start_ms` is on the session's audio clock and includes the prefix padding.
+    """
 
     item_id: str
+    audio_start_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +244,9 @@ def _service_error(event: Mapping[str, Any]) -> ServiceError:
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], ServerEvent]] = {
     "session.created": _session_created,
     "session.updated": lambda e: SessionUpdated(_text(_session(e), "id"), _session(e)),
-    "input_audio_buffer.speech_started": lambda e: SpeechStarted(_text(e, "item_id")),
+    "input_audio_buffer.speech_started": lambda e: SpeechStarted(
+        _text(e, "item_id"), int(e.get("audio_start_ms") or 0)
+    ),
     "input_audio_buffer.speech_stopped": lambda e: SpeechStopped(_text(e, "item_id")),
     "input_audio_buffer.committed": lambda e: SpeechCommitted(_text(e, "item_id")),
     "conversation.item.input_audio_transcription.delta": lambda e: CallerTranscriptDelta(

@@ -123,6 +123,11 @@ def _turn_detection(settings: Settings) -> models.TurnDetection:
         "prefix_padding_ms": settings.vad_prefix_padding_ms,
         "silence_duration_ms": settings.vad_silence_duration_ms,
     }
+    if settings.vad_auto_truncate:
+        options["auto_truncate"] = True
+    if settings.interruption_policy == "gateway":
+        # Then the gateway decides what interrupts, and asks for each answer itself.
+        options |= {"interrupt_response": False, "create_response": False}
     match settings.vad_type:
         case "server_vad":
             return models.ServerVad(**options)
