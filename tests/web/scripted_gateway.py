@@ -18,7 +18,8 @@ from app.page import HEADERS, WEB
 PATIENCE_S = 30.0
 """How long a test waits for what must happen: never the thing measured, only the end of a failing test."""
 
-WORKLETS = Path(__file__).parent / "browser"
+
+BROWSER = Path(__file__).parent / "browser"
 
 
 class ScriptedCall:
@@ -153,8 +154,8 @@ class ScriptedGateway:
 
     async def _file(self, request: web.Request) -> web.FileResponse:
         path = request.match_info["path"]
-        # What tests add to the page comes from its own origin too: its policy allows no other.
-        root = WORKLETS if path.startswith("test-") else WEB
+        # What records the page comes from its own origin too: its policy allows no other.
+        root = BROWSER if path == "test-recorder-worklet.js" else WEB
         return web.FileResponse(root / path, headers=HEADERS)
 
     async def _ready(self, _request: web.Request) -> web.Response:

@@ -6,35 +6,49 @@ from numpy.typing import NDArray
 
 from tests.speech_data import two_cities
 from tests.web.signals import samples_of, tone, tone_to_noise_db
-from tests.web.visitor import Visitor
+from tests.web.visitor import ScriptedVisitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FADE_MS = 10
 
 
-def envelope(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How loud each 20 ms are."""
-    frames = samples[: len(samples) // 480 * 480].reshape(-1, 480)
-    loudness: NDArray[np.float64] = np.sqrt(np.mean(frames**2, axis=1))
-    return loudness
+WINDOW = 2400  # 100 ms
+
+
+def likeness(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
+    """How well `part` matches its best place in `whole`, whatever its volume: 1 is the same."""
+    size = 1 << (len(whole) + len(part)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
+    energies = np.convolve(whole**2, np.ones(len(part)), "valid")
+    found = products[: len(energies)] / np.sqrt(energies * np.sum(part**2) + 1e-12)
+    return float(found.max())
 
 
 class TestMicrophone:
-    async def test_speech_arrives_as_20_ms_frames_of_24_khz(self, visitor: Visitor) -> None:
+    async def test_speech_arrives_as_20_ms_frames_of_24_khz(self, visitor: ScriptedVisitor) -> None:
+        await visitor.page.evaluate("unprocessed = true")
         call = await visitor.call()
         await call.until_frames(200)
         assert {len(frame) for frame in call.frames} == {960}
-        # Noise suppression and gain control change the samples, not when and how fast it is spoken.
-        got = envelope(samples_of(b"".join(call.frames[:200])))
-        spoken = envelope(samples_of(two_cities().at(24_000).tobytes()))
-        best = max(
-            float(np.corrcoef(got, spoken[start : start + len(got)])[0, 1])
-            for start in range(len(spoken) - len(got))
-        )
-        assert best > 0.8
+        spoken = samples_of(two_cities().at(24_000)[: 24_000 * 10].tobytes())
+        got = samples_of(b"".join(call.frames))
+        windows = [got[start : start + WINDOW] for start in range(0, len(got) - WINDOW, WINDOW)]
+        loudest = sorted(windows, key=lambda window: float(np.sum(window**2)))[-15:]
+        # A busy machine may lose a moment of the sound file; it cannot make other sounds of it.
+        alike = [likeness(window, spoken) for window in loudest]
+        assert np.median(alike) > 0.99
 
-    async def test_muted_the_gateway_gets_silence_and_the_call_goes_on(self, visitor: Visitor) -> None:
+    async def test_the_browser_is_asked_to_clean_the_voice(self, visitor: ScriptedVisitor) -> None:
+        await visitor.call()
+        asked = await visitor.page.evaluate("asked")
+        assert asked["echoCancellation"] is True
+        assert asked["noiseSuppression"] is True
+        assert asked["autoGainControl"] is True
+
+    async def test_muted_the_gateway_gets_silence_and_the_call_goes_on(
+        self, visitor: ScriptedVisitor
+    ) -> None:
         call = await visitor.call()
         await call.until_frames(100)
         assert any(any(frame) for frame in call.frames)
@@ -48,7 +62,7 @@ class TestMicrophone:
         await call.until_frames(50)
         assert any(any(frame) for frame in call.frames[-20:])
 
-    async def test_another_microphone_takes_over_in_the_call(self, visitor: Visitor) -> None:
+    async def test_another_microphone_takes_over_in_the_call(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await visitor.until("() => document.querySelectorAll('#device option').length > 1")
         await visitor.page.select_option("#device", index=2)
@@ -56,14 +70,14 @@ class TestMicrophone:
         await call.until_frames(50)
         assert await visitor.microphones() == ["ended", "live"]
 
-    async def test_a_lost_microphone_is_replaced_by_the_default_one(self, visitor: Visitor) -> None:
+    async def test_a_lost_microphone_is_replaced_by_the_default_one(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await visitor.page.evaluate("streams[0].getTracks()[0].dispatchEvent(new Event('ended'))")
         await visitor.until_reads("#problem", "Your microphone was unplugged")
         await call.until_frames(50)
         assert await visitor.microphones() == ["ended", "live"]
 
-    async def test_it_is_released_when_the_caller_hangs_up(self, visitor: Visitor) -> None:
+    async def test_it_is_released_when_the_caller_hangs_up(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         assert await visitor.microphones() == ["live"]
         await visitor.page.click("#end")
@@ -74,21 +88,21 @@ class TestMicrophone:
         await visitor.until_phase("ended")
         await call.until_closed()
 
-    async def test_it_is_released_when_the_gateway_hangs_up(self, visitor: Visitor) -> None:
+    async def test_it_is_released_when_the_gateway_hangs_up(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("session_ended", reason="ended")
         await visitor.until_phase("ended")
         assert await visitor.microphones() == ["ended"]
 
-    async def test_it_is_released_when_the_page_is_left(self, visitor: Visitor) -> None:
+    async def test_it_is_released_when_the_page_is_left(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
-        await visitor.page.goto(f"{visitor.gateway.url}/ready")
+        await visitor.page.goto(f"{visitor.gateway.url}/?somewhere-else")
         await call.until_closed()
         assert call.sent("end")
 
 
 class TestPlayout:
-    async def test_the_agent_is_heard_as_it_was_sent(self, visitor: Visitor) -> None:
+    async def test_the_agent_is_heard_as_it_was_sent(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 1500))
         assert await call.receive("playback") == {"type": "playback", "response_id": "r1", "played_ms": 1500}
@@ -100,7 +114,7 @@ class TestPlayout:
         assert len(call.sent("playback")) == 1
 
     async def test_cleared_it_is_silent_within_the_fade_and_its_played_time_is_told(
-        self, visitor: Visitor
+        self, visitor: ScriptedVisitor
     ) -> None:
         call = await visitor.call()
         released = tone(440, 5000)
@@ -118,7 +132,7 @@ class TestPlayout:
         assert fade[: len(fade) // 4].max() > 2 * fade[-len(fade) // 4 :].max()
         assert np.abs(np.diff(sound.audible)).max() < 0.3 * 2 * np.pi * 440 / sound.rate_hz * 1.2
 
-    async def test_after_a_clear_the_next_response_is_heard(self, visitor: Visitor) -> None:
+    async def test_after_a_clear_the_next_response_is_heard(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 3000), end=False)
         await visitor.until_audible(100)
@@ -128,7 +142,7 @@ class TestPlayout:
         assert await call.receive("playback") == {"type": "playback", "response_id": "r2", "played_ms": 300}
         assert len(call.sent("playback")) == 2
 
-    async def test_late_audio_of_a_cleared_response_is_not_heard(self, visitor: Visitor) -> None:
+    async def test_late_audio_of_a_cleared_response_is_not_heard(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 3000), end=False)
         await visitor.until_audible(100)
@@ -138,7 +152,9 @@ class TestPlayout:
         await visitor.until_heard_more(500)
         assert (await visitor.hears()).audible_ms == pytest.approx(played["played_ms"], abs=1)
 
-    async def test_a_clear_that_comes_too_late_does_not_unsay_what_was_heard(self, visitor: Visitor) -> None:
+    async def test_a_clear_that_comes_too_late_does_not_unsay_what_was_heard(
+        self, visitor: ScriptedVisitor
+    ) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 200))
         assert (await call.receive("playback"))["played_ms"] == 200
@@ -146,7 +162,7 @@ class TestPlayout:
         await call.speak("r2", tone(440, 200))
         assert (await call.receive("playback"))["response_id"] == "r2"
 
-    async def test_held_it_waits_and_resumed_it_goes_on(self, visitor: Visitor) -> None:
+    async def test_held_it_waits_and_resumed_it_goes_on(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 800))
         await visitor.until_audible(200)
@@ -156,7 +172,7 @@ class TestPlayout:
         await call.send("resume_playback", response_id="r1")
         assert (await call.receive("playback"))["played_ms"] == 800
 
-    async def test_a_gateway_that_names_no_responses_is_heard_too(self, visitor: Visitor) -> None:
+    async def test_a_gateway_that_names_no_responses_is_heard_too(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("status", status="agent_speaking")
         await call.socket.send_bytes(tone(440, 300))
@@ -164,7 +180,7 @@ class TestPlayout:
         assert not call.sent("playback")
 
     @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 96_000])
-    async def test_any_device_rate_will_do(self, visitor: Visitor, rate_hz: int) -> None:
+    async def test_any_device_rate_will_do(self, visitor: ScriptedVisitor, rate_hz: int) -> None:
         await visitor.page.evaluate(
             """rate => {
                 const Default = AudioContext;
@@ -184,11 +200,11 @@ class TestPlayout:
 
 
 class TestControls:
-    async def test_the_page_offers_our_subprotocol(self, visitor: Visitor) -> None:
+    async def test_the_page_offers_our_subprotocol(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         assert call.offered == "voice-live.v1"
 
-    async def test_interrupt_is_there_while_the_agent_speaks(self, visitor: Visitor) -> None:
+    async def test_interrupt_is_there_while_the_agent_speaks(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         assert await visitor.page.is_disabled("#interrupt")
         await call.speak("r1", tone(440, 2000), end=False)
@@ -196,7 +212,7 @@ class TestControls:
         await visitor.page.click("#interrupt")
         assert await call.receive("barge_in") == {"type": "barge_in"}
 
-    async def test_typed_words_are_sent_and_shown(self, visitor: Visitor) -> None:
+    async def test_typed_words_are_sent_and_shown(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await visitor.page.fill("#typed", "  What does it cost?  ")
         await visitor.page.press("#typed", "Enter")
@@ -204,7 +220,7 @@ class TestControls:
         assert await visitor.turns() == ["What does it cost?"]
         assert await visitor.page.input_value("#typed") == ""
 
-    async def test_everything_can_be_done_with_the_keyboard(self, visitor: Visitor) -> None:
+    async def test_everything_can_be_done_with_the_keyboard(self, visitor: ScriptedVisitor) -> None:
         keyboard = visitor.page.keyboard
         focused = "document.activeElement.id"
         await keyboard.press("Tab")
@@ -231,7 +247,7 @@ class TestControls:
         await visitor.until_phase("ended")
         assert await visitor.page.evaluate(focused) == "headline"
 
-    async def test_one_call_follows_another(self, visitor: Visitor) -> None:
+    async def test_one_call_follows_another(self, visitor: ScriptedVisitor) -> None:
         first = await visitor.call()
         await first.send("user_transcript", text="One", item_id="i1")
         await first.send("session_ended", reason="ended")
@@ -242,7 +258,7 @@ class TestControls:
         await visitor.until_reads("#turns", "Two")
         assert await visitor.turns() == ["Two"]
 
-    async def test_cancelled_while_it_rings_the_call_is_over(self, visitor: Visitor) -> None:
+    async def test_cancelled_while_it_rings_the_call_is_over(self, visitor: ScriptedVisitor) -> None:
         await visitor.page.click("#start")
         call = await visitor.gateway.next_call()
         await visitor.until_phase("connecting")

@@ -12,7 +12,7 @@ from app.page import WEB
 from tests.web.hostile import HOSTILE_TEXTS
 from tests.web.scripted_gateway import ScriptedGateway
 from tests.web.signals import tone
-from tests.web.visitor import Visitor, visiting
+from tests.web.visitor import ScriptedVisitor, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,24 +28,20 @@ def axe() -> str:
 
 
 class TestConversation:
-    @pytest.mark.parametrize(
-        ("status", "headline"),
-        [
-            ("ready", "Your turn"),
-            ("listening", "Listening"),
-            ("processing", "One moment"),
-            ("agent_speaking", "Agent speaking"),
-        ],
-    )
-    async def test_the_headline_says_what_the_call_is_doing(
-        self, visitor: Visitor, status: str, headline: str
-    ) -> None:
+    async def test_the_headline_says_what_the_call_is_doing(self, visitor: ScriptedVisitor) -> None:
+        headlines = {
+            "listening": "Listening",
+            "processing": "One moment",
+            "agent_speaking": "Agent speaking",
+            "ready": "Your turn",
+        }
         call = await visitor.call()
-        await call.send("status", status=status, response_id="r1")
-        await visitor.until_phase(status)
-        assert await visitor.read("#headline") == headline
+        for status, headline in headlines.items():
+            await call.send("status", status=status, response_id="r1")
+            await visitor.until_phase(status)
+            assert await visitor.read("#headline") == headline
 
-    async def test_captions_grow_and_become_the_transcript(self, visitor: Visitor) -> None:
+    async def test_captions_grow_and_become_the_transcript(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("status", status="listening")
         await call.send("user_transcript_delta", text="what does ", item_id="i1")
@@ -60,7 +56,7 @@ class TestConversation:
         await visitor.until_reads("#turns", "a month.")
         assert await visitor.turns() == ["What does it cost?", "Nineteen euros a month."]
 
-    async def test_what_was_not_heard_is_struck_through(self, visitor: Visitor) -> None:
+    async def test_what_was_not_heard_is_struck_through(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.speak("r1", tone(440, 2000), end=False)
         await call.send("agent_transcript_delta", text="It costs nineteen euros. ", response_id="r1")
@@ -78,7 +74,7 @@ class TestConversation:
         assert await visitor.read(".unheard") == "euros. Shall I go on?"
         assert (await visitor.read(".words")).startswith("It costs nineteen")
 
-    async def test_a_turn_keeps_its_place_while_its_words_are_found(self, visitor: Visitor) -> None:
+    async def test_a_turn_keeps_its_place_while_its_words_are_found(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("status", status="listening")
         await visitor.until_reads("#turns", "Listening to you")
@@ -89,14 +85,14 @@ class TestConversation:
         await visitor.until_reads("#turns", "Are you there?")
         assert await visitor.turns() == ["Are you there?", "Yes."]
 
-    async def test_a_noise_is_no_turn(self, visitor: Visitor) -> None:
+    async def test_a_noise_is_no_turn(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("status", status="listening")
         await visitor.until_reads("#turns", "Listening to you")
         await call.send("status", status="ready")
         await visitor.until("() => !document.querySelector('.turn')")
 
-    async def test_an_answer_without_sound_is_announced(self, visitor: Visitor) -> None:
+    async def test_an_answer_without_sound_is_announced(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("agent_text", text="It is in the letter.", response_id="r1")
         await visitor.until(
@@ -104,7 +100,7 @@ class TestConversation:
         )
         assert await visitor.turns() == ["It is in the letter."]
 
-    async def test_the_wait_for_each_answer_is_shown(self, visitor: Visitor) -> None:
+    async def test_the_wait_for_each_answer_is_shown(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("status", status="processing")
         await call.speak("r1", tone(440, 200))
@@ -112,7 +108,7 @@ class TestConversation:
         await visitor.until_reads(".note", "Answered in")
         assert re.fullmatch(r"\d+\.\d s", await visitor.read("#answer"))
 
-    async def test_the_end_says_how_long_it_was(self, visitor: Visitor) -> None:
+    async def test_the_end_says_how_long_it_was(self, visitor: ScriptedVisitor) -> None:
         await visitor.page.clock.install()
         call = await visitor.call()
         await visitor.page.clock.run_for(4_000)
@@ -131,7 +127,7 @@ class TestLanguages:
             await visitor.call()
             assert await visitor.read("#headline") == "Su turno"
 
-    async def test_it_can_be_changed_in_the_call(self, visitor: Visitor) -> None:
+    async def test_it_can_be_changed_in_the_call(self, visitor: ScriptedVisitor) -> None:
         await visitor.call()
         await visitor.page.select_option("#language", "es")
         await visitor.until_reads("#headline", "Su turno")
@@ -141,7 +137,7 @@ class TestLanguages:
 
 class TestSafety:
     @pytest.mark.parametrize("kind", ["user_transcript", "agent_transcript", "agent_text"])
-    async def test_hostile_texts_stay_text(self, visitor: Visitor, kind: str) -> None:
+    async def test_hostile_texts_stay_text(self, visitor: ScriptedVisitor, kind: str) -> None:
         call = await visitor.call()
         elements = "() => document.querySelectorAll('#turns :not(li, p)').length"
         for number, text in enumerate(HOSTILE_TEXTS):
@@ -152,7 +148,7 @@ class TestSafety:
         assert await visitor.page.evaluate(elements) == 0
         assert await visitor.page.evaluate("window.pwned") is None
 
-    async def test_hostile_captions_and_errors_stay_text(self, visitor: Visitor) -> None:
+    async def test_hostile_captions_and_errors_stay_text(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         for number, text in enumerate(HOSTILE_TEXTS):
             await call.send("agent_transcript_delta", text=text, response_id=f"r{number}")
@@ -168,7 +164,7 @@ class TestSafety:
         assert await visitor.page.evaluate("document.querySelectorAll('img, script, iframe, a').length") == 2
         assert await visitor.page.evaluate("window.pwned") is None
 
-    async def test_a_mebibyte_of_text_does_not_stall_the_page(self, visitor: Visitor) -> None:
+    async def test_a_mebibyte_of_text_does_not_stall_the_page(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send("user_transcript", text="word " * 209_715, item_id="i1")
         await call.send("user_transcript", text="after", item_id="i2")
@@ -176,7 +172,7 @@ class TestSafety:
         await visitor.page.click("#end")
         await call.receive("end")
 
-    async def test_text_of_any_direction_leaves_the_rest_as_it_is(self, visitor: Visitor) -> None:
+    async def test_text_of_any_direction_leaves_the_rest_as_it_is(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.send(
             "user_transcript", text="\u202egnitirw morf tfel\u2066 \u05e9\u05dc\u05d5\u05dd", item_id="i1"
@@ -199,7 +195,7 @@ class TestAccessibility:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "desktop"])
     async def test_axe_finds_nothing(
-        self, visitor: Visitor, axe: str, scheme: str, size: tuple[int, int]
+        self, visitor: ScriptedVisitor, axe: str, scheme: str, size: tuple[int, int]
     ) -> None:
         page = visitor.page
         await page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -229,7 +225,9 @@ class TestAccessibility:
         await visitor.until_phase("failed")
         assert await visitor.accessibility_violations(axe) == []
 
-    async def test_nothing_is_cut_off_on_a_small_phone_in_either_language(self, visitor: Visitor) -> None:
+    async def test_nothing_is_cut_off_on_a_small_phone_in_either_language(
+        self, visitor: ScriptedVisitor
+    ) -> None:
         page = visitor.page
         await page.set_viewport_size({"width": 320, "height": 568})
         for language in ("en", "es"):
@@ -249,7 +247,7 @@ class TestAccessibility:
 
 
 class TestWeight:
-    async def test_the_page_loads_nothing_from_elsewhere(self, visitor: Visitor) -> None:
+    async def test_the_page_loads_nothing_from_elsewhere(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await call.until_frames(5)
         loaded: list[str] = await visitor.page.evaluate(

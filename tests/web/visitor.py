@@ -16,7 +16,7 @@ from tests.web.scripted_gateway import PATIENCE_S, ScriptedCall, ScriptedGateway
 
 POLL_S = 0.02
 
-RECORD = (Path(__file__).parent / "browser" / "record.js").read_text()
+RECORD = Path(__file__).parent / "browser" / "record.js"
 
 HEARD = """() => {
     const bytes = new Uint8Array(Float32Array.from(window.heard).buffer);
@@ -45,11 +45,10 @@ class Sound:
 
 
 class Visitor:
-    """One page, open at a gateway."""
+    """One open page."""
 
-    def __init__(self, page: Page, gateway: ScriptedGateway) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
-        self.gateway = gateway
 
     async def until(self, condition: str, argument: object = None) -> None:
         """Waits until this JavaScript function returns something true in the page.
@@ -63,14 +62,6 @@ class Visitor:
     async def until_phase(self, phase: str) -> None:
         """Waits until the page is in this phase."""
         await self.until("phase => document.body.dataset.phase === phase", phase)
-
-    async def call(self) -> ScriptedCall:
-        """Presses Start; the gateway takes the call."""
-        await self.page.click("#start")
-        call = await self.gateway.next_call()
-        await call.start_session()
-        await self.until_phase("ready")
-        return call
 
     async def read(self, selector: str) -> str:
         """The visible text of one element."""
@@ -124,11 +115,35 @@ class Visitor:
         ]
 
 
+class ScriptedVisitor(Visitor):
+    """One page, open at a gateway that the test plays."""
+
+    def __init__(self, page: Page, gateway: ScriptedGateway) -> None:
+        super().__init__(page)
+        self.gateway = gateway
+
+    async def call(self) -> ScriptedCall:
+        """Presses Start; the gateway takes the call."""
+        await self.page.click("#start")
+        call = await self.gateway.next_call()
+        await call.start_session()
+        await self.until_phase("ready")
+        return call
+
+
 @asynccontextmanager
-async def visiting(
-    browser: Browser, gateway: ScriptedGateway, *, language: str = "en-GB", may_log: tuple[str, ...] = ()
-) -> AsyncIterator[Visitor]:
-    """Opens the page in a fresh profile. It must not log an error, except lines that begin with `may_log`."""
+async def opened_page(
+    browser: Browser,
+    url: str,
+    *,
+    language: str = "en-GB",
+    may_log: tuple[str, ...] = (),
+    record: bool = False,
+) -> AsyncIterator[Page]:
+    """The page in a fresh profile. It must not log an error, except lines that begin with `may_log`.
+
+    With `record`, what it plays is kept for `hears`; only a scripted gateway serves what that needs.
+    """
     context = await browser.new_context(locale=language)
     try:
         page = await context.new_page()
@@ -137,11 +152,21 @@ async def visiting(
         page.on(
             "console", lambda line: logged.append(line.text) if line.type in ("error", "warning") else None
         )
-        await page.add_init_script(RECORD)
-        await page.goto(gateway.url)
+        if record:
+            await page.add_init_script(path=RECORD)
+        await page.goto(url)
         await page.wait_for_selector("#device option", state="attached")
-        yield Visitor(page, gateway)
+        yield page
         unexpected = [line for line in logged if not line.startswith(may_log)]
         assert not unexpected, unexpected
     finally:
         await context.close()
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, gateway: ScriptedGateway, *, language: str = "en-GB", may_log: tuple[str, ...] = ()
+) -> AsyncIterator[ScriptedVisitor]:
+    """Opens the page of this gateway."""
+    async with opened_page(browser, gateway.url, language=language, may_log=may_log, record=True) as page:
+        yield ScriptedVisitor(page, gateway)

@@ -190,8 +190,11 @@ export class VoiceLiveCall extends EventTarget {
   /** @param {string} [deviceId] */
   async #openAudio(deviceId) {
     const context = (this.#context = new AudioContext({ latencyHint: 'interactive' }));
-    // A telephone call or the system can suspend the context; it never comes back by itself.
-    context.onstatechange = () => context.state === 'suspended' && this.#state !== 'ended' && context.resume();
+    // A telephone call or the system can suspend the context, which never comes back by itself. Where it may
+    // not come back yet, its state changes again when it may.
+    context.onstatechange = () => {
+      if (context.state !== 'running' && context.state !== 'closed') context.resume().catch(() => {});
+    };
     await Promise.all([Microphone.load(context), Playout.load(context)]);
     if (this.#state !== 'microphone') return;
     this.#playout = new Playout(

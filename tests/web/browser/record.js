@@ -1,10 +1,13 @@
 /**
  * Runs in the page before its own code: `heard` collects every sample that goes to the loudspeaker,
- * `streams` every microphone stream that the page was given.
+ * `streams` every microphone stream that the page was given. `asked` is what it asked for; with
+ * `unprocessed` set it gets the samples of the microphone as they are.
  */
 
 window.heard = [];
 window.streams = [];
+window.asked = null;
+window.unprocessed = false;
 
 const addModule = AudioWorklet.prototype.addModule;
 AudioWorklet.prototype.addModule = async function (url) {
@@ -26,7 +29,9 @@ AudioNode.prototype.connect = function (target, ...rest) {
 
 const getUserMedia = MediaDevices.prototype.getUserMedia;
 MediaDevices.prototype.getUserMedia = async function (constraints) {
-  const stream = await getUserMedia.call(this, constraints);
+  window.asked = constraints.audio;
+  const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const stream = await getUserMedia.call(this, { audio: { ...constraints.audio, ...(window.unprocessed && off) } });
   window.streams.push(stream);
   return stream;
 };
