@@ -1,5 +1,6 @@
 """The voice of one session: the agent's words become clauses, and clauses become audio to send."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any, Final
@@ -7,12 +8,13 @@ from typing import Any, Final
 import orjson
 
 from voicelive_emulator.agents import Agent
-from voicelive_emulator.audio import OutputEncoder
+from voicelive_emulator.audio import SYNTHESIS_RATE_HZ, OutputEncoder
 from voicelive_emulator.clauses import split_clauses
 from voicelive_emulator.effects import FunctionCall, StartReply
-from voicelive_emulator.speech_models import SpeechModels, Workers
+from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.synthesis import Speech, Word
 from voicelive_emulator.usage import text_tokens
+from voicelive_emulator.workers import Workers
 
 CHUNK_MS: Final = 100
 """Length of the audio in one delta."""
@@ -24,6 +26,7 @@ _BYTES_PER_CHUNK: Final = {
     "g711_ulaw": 800,
     "g711_alaw": 800,
 }
+_SYNTHESIS_BYTES_PER_MS: Final = SYNTHESIS_RATE_HZ * 2 // 1_000
 _WORD: Final = re.compile(r"\s*\S+|\s+\Z")
 _CLAUSE_MARKS: Final = (".", ",", ";", ":", "!", "?", "\u2026", "\u2013", "\u2014")
 
@@ -59,13 +62,22 @@ class Speaker:
         self._models = models
         self._workers = workers
         self._encoder = OutputEncoder(audio_format)
+        self._began_at = 0.0
+        self._made_ms = 0.0
         self._chunk_bytes = _BYTES_PER_CHUNK[audio_format.replace("-", "_")]
 
     async def speak(self, clause: str) -> AsyncGenerator[tuple[Sequence[Word], bytes]]:
         """Yield the clause in pieces: the words that lie in the audio from here on, and audio to send."""
         pieces = self._models.synthesizer.stream(clause)
-        while (piece := await self._workers.run(self._next, pieces)) is not None:
+        while (piece := await self._workers.run(self._due(), self._next, pieces)) is not None:
             yield piece
+
+    def _due(self) -> float:
+        """Return when a listener will have heard all that was made."""
+        now = asyncio.get_running_loop().time()
+        if self._made_ms == 0:
+            self._began_at = now
+        return self._began_at + self._made_ms / 1_000
 
     def rest(self) -> bytes:
         """Return the end of the audio; after that the speaker is used up."""
@@ -79,7 +91,10 @@ class Speaker:
 
     def _next(self, pieces: Iterator[Speech]) -> tuple[Sequence[Word], bytes] | None:
         piece = next(pieces, None)
-        return None if piece is None else (piece.words, self._encoder.encode(piece.pcm))
+        if piece is None:
+            return None
+        self._made_ms += len(piece.pcm) / _SYNTHESIS_BYTES_PER_MS
+        return piece.words, self._encoder.encode(piece.pcm)
 
 
 class Wording:

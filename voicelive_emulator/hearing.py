@@ -13,7 +13,7 @@ import numpy as np
 
 from voicelive_emulator.audio import MODEL_RATE_HZ, InputDecoder, Samples
 from voicelive_emulator.session_config import HearingOptions
-from voicelive_emulator.speech_models import FindsVoice, SpeechModels, Workers
+from voicelive_emulator.speech_models import FindsVoice, SpeechModels
 from voicelive_emulator.turn_detection import (
     SpeechPaused,
     SpeechResumed,
@@ -22,10 +22,13 @@ from voicelive_emulator.turn_detection import (
     TurnDetector,
     TurnEvent,
 )
+from voicelive_emulator.voice_activity import FRAME_SAMPLES
+from voicelive_emulator.workers import Workers
 
 _SAMPLES_PER_MS: Final = MODEL_RATE_HZ // 1_000
 _STEP_BYTES: Final = 48_000
 """What is decoded in one go: at most a second or so, so that sessions take turns on the thread."""
+_NO_SAMPLES: Final[Samples] = np.zeros(0, np.float32)
 _LONGEST_TURN_MS: Final = 5 * 60_000
 """Of a longer turn the end is kept."""
 _KEPT_IN_SILENCE_MS: Final = 1_000
@@ -40,6 +43,7 @@ class Hearing:
         self._workers = workers
         self._voice: FindsVoice = models.voice_activity.new_stream()
         self._samples = _SampleBuffer()
+        self._unasked = _NO_SAMPLES
         self._options = options
         self._decoder = _decoder(options)
         self._detector = TurnDetector(options.turns) if options.turns is not None else None
@@ -64,11 +68,9 @@ class Hearing:
     async def hear(self, audio: bytes) -> AsyncGenerator[TurnEvent]:
         """Take audio in the input format; yield what it means for the turn, as it is found."""
         for start in range(0, len(audio), _STEP_BYTES):
-            samples, probabilities = await self._workers.hear(
-                self._listen, audio[start : start + _STEP_BYTES]
-            )
+            samples = self._decoder.decode(audio[start : start + _STEP_BYTES])
             self._samples.append(samples)
-            for probability in probabilities:
+            for probability in await self._probabilities(samples):
                 if self._detector is None:
                     break
                 for event in self._detector.receive(probability):
@@ -91,9 +93,15 @@ class Hearing:
         self._turn_start_ms = self._turn_end_ms = None
         return words
 
-    def _listen(self, audio: bytes) -> tuple[Samples, list[float]]:
-        samples = self._decoder.decode(audio)
-        return samples, self._voice.probabilities(samples)
+    async def _probabilities(self, samples: Samples) -> list[float]:
+        """Ask the model, once a whole frame is there: going to its thread costs more than its work."""
+        if self._detector is None:
+            return []
+        self._unasked = np.concatenate((self._unasked, samples))
+        if len(self._unasked) < FRAME_SAMPLES:
+            return []
+        asked, self._unasked = self._unasked, _NO_SAMPLES
+        return await self._workers.hear(self._voice.probabilities, asked)
 
     async def _follow(self, event: TurnEvent) -> AsyncGenerator[TurnEvent]:
         match event:
@@ -118,13 +126,15 @@ class Hearing:
         if turns is None or turns.end_of_utterance_timeout_ms is None or self._detector is None:
             return []
         samples = self._samples.between(self._turn_start_ms or 0, position_ms)
-        probability = await self._workers.run(self._models.end_of_utterance.probability, samples)
+        now = asyncio.get_running_loop().time()
+        probability = await self._workers.run(now, self._models.end_of_utterance.probability, samples)
         complete = probability >= self._options.end_of_utterance_threshold
         return self._detector.receive_end_of_utterance(complete)
 
     def _recognize(self, start_ms: int, end_ms: int) -> "asyncio.Future[str]":
         samples = self._samples.between(start_ms, end_ms)
-        return self._workers.run(self._models.recognizer.transcribe, samples)
+        now = asyncio.get_running_loop().time()
+        return self._workers.run(now, self._models.recognizer.transcribe, samples)
 
     def _stop_speculating(self) -> None:
         if self._words is not None:
@@ -134,6 +144,7 @@ class Hearing:
     def _restart(self) -> None:
         self._stop_speculating()
         self._turn_start_ms = self._turn_end_ms = None
+        self._unasked = _NO_SAMPLES
         position_ms = self._samples.end_ms
         turns = self._options.turns
         self._detector = TurnDetector(turns, position_ms) if turns is not None else None
@@ -170,7 +181,7 @@ class _SampleBuffer:
     def between(self, start_ms: int, end_ms: int) -> Samples:
         """Return what is left of a stretch; nothing where it is gone."""
         if not self._chunks:
-            return np.zeros(0, np.float32)
+            return _NO_SAMPLES
         first = max(start_ms * _SAMPLES_PER_MS - self._start, 0)
         last = max(end_ms * _SAMPLES_PER_MS - self._start, 0)
         return np.concatenate(self._chunks)[first:last]

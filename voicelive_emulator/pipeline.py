@@ -44,8 +44,9 @@ from voicelive_emulator.hearing import Hearing
 from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import HearingOptions
-from voicelive_emulator.speech_models import SpeechModels, Workers
+from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.turn_detection import SpeechStarted, SpeechStopped
+from voicelive_emulator.workers import Workers
 
 _MOST_APPENDS: Final = 8
 """Appends that may wait to be heard; further ones wait in TCP."""
@@ -189,7 +190,7 @@ class SessionPipeline:
     async def _hear(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            audio = await self._audio.get()
+            audio, appends = await self._next_audio()
             async with aclosing(self._hearing.hear(audio)) as events:
                 async for event in events:
                     match event:
@@ -199,7 +200,15 @@ class SessionPipeline:
                             await self._carry_out(self._session.speech_stopped(end_ms))
                         case _:
                             pass
-            self._audio.task_done()
+            for _ in range(appends):
+                self._audio.task_done()
+
+    async def _next_audio(self) -> tuple[bytes, int]:
+        """Return all audio that waits, as one piece, and the number of its appends."""
+        waiting = [await self._audio.get()]
+        while not self._audio.empty():
+            waiting.append(self._audio.get_nowait())
+        return b"".join(waiting), len(waiting)
 
     async def _recognize(self) -> None:
         while True:

@@ -27,7 +27,8 @@ from voicelive_emulator.profiles import profile_for
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import SessionConfig
 from voicelive_emulator.settings import Settings
-from voicelive_emulator.speech_models import SpeechModels, Workers
+from voicelive_emulator.speech_models import SpeechModels
+from voicelive_emulator.workers import Workers
 
 _LARGEST_MESSAGE: Final = 21 * 1024 * 1024
 """Voice Live takes 15 MiB of audio in one event, 20 MiB as base64."""
@@ -169,7 +170,7 @@ class Emulator:
                 waiting.cancel()
 
     async def _clean_up(self, _: web.Application) -> None:
-        self._workers.close()
+        await self._workers.close()
 
 
 @asynccontextmanager

@@ -1,15 +1,8 @@
-"""The models of the emulator in one bundle, and the threads in which they run.
+"""The models of the emulator in one bundle: loaded once, shared by all sessions."""
 
-Models are loaded once and shared by all sessions. They never run on the event loop: synthesis and
-recognition share two threads, and voice activity has one of its own, so that an interruption is heard
-while sentences are being made.
-"""
-
-import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -20,10 +13,6 @@ from voicelive_emulator.recognition import Recognizer
 from voicelive_emulator.synthesis import Speech, Synthesizer
 from voicelive_emulator.voice_activity import EndOfUtteranceModel, VoiceActivityModel
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_SPEECH_THREADS = 2
 _WARM_UP_TEXT = "Hello, how are you today?"
 
 
@@ -99,24 +88,3 @@ def load_speech_models() -> SpeechModels:
     spoken = synthesizer.synthesize(_WARM_UP_TEXT)
     models.recognizer.transcribe(np.divide(np.frombuffer(spoken.pcm, "<i2"), 32_768, dtype=np.float32))
     return models
-
-
-class Workers:
-    """The threads for all model work of a process."""
-
-    def __init__(self) -> None:
-        self._hearing = ThreadPoolExecutor(1, thread_name_prefix="hearing")
-        self._speech = ThreadPoolExecutor(_SPEECH_THREADS, thread_name_prefix="speech")
-
-    def hear(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[R]":
-        """Run a short step of voice activity detection."""
-        return asyncio.wrap_future(self._hearing.submit(function, *args, **kwargs))
-
-    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[R]":
-        """Run recognition, synthesis or a judgement on a turn; what is cancelled in time never runs."""
-        return asyncio.wrap_future(self._speech.submit(function, *args, **kwargs))
-
-    def close(self) -> None:
-        """Let go of the threads; what has not begun is dropped."""
-        for pool in (self._hearing, self._speech):
-            pool.shutdown(wait=False, cancel_futures=True)
