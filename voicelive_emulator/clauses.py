@@ -9,6 +9,7 @@ _FIRST_CLAUSE_WORDS = 2
 _NEXT_CLAUSE_WORDS = 4
 _LONGEST_FIRST_CLAUSE_WORDS = 12
 _EARLIEST_PHRASE_END, _LATEST_PHRASE_END = 3, 6
+_LONGEST_CLAUSE = 300
 _BREAK = re.compile(
     r"""[.!?,;:\u2026\u2013\u2014]+["')\]\u2019\u201d]*\s+ | \s[-\u2013\u2014]+\s+ | \n\s*""", re.VERBOSE
 )
@@ -24,6 +25,7 @@ def split_clauses(text: str) -> list[str]:
 
     Clauses end at punctuation, never inside a number, price or abbreviation. The first is short, so
     that it is known and heard soon: without early punctuation it ends before a word that opens a phrase.
+    No clause is longer than 300 characters, since all of it has to be planned before it is heard.
     """
     clauses: list[str] = []
     pending = ""
@@ -37,7 +39,7 @@ def split_clauses(text: str) -> list[str]:
         clauses.append(pending)
     else:
         clauses[-1] += pending
-    return [clause for clause in (*_split_first(clauses[0]), *clauses[1:]) if clause]
+    return [part for clause in (*_split_first(clauses[0]), *clauses[1:]) for part in _bounded(clause) if part]
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -64,3 +66,12 @@ def _split_first(clause: str) -> Iterator[str]:
     cut = len("".join(words[: openers[0]])) if openers else len(clause)
     yield clause[:cut]
     yield clause[cut:]
+
+
+def _bounded(clause: str) -> Iterator[str]:
+    while len(clause) > _LONGEST_CLAUSE:
+        # Without a space in sight even a word is cut.
+        cut = clause.rfind(" ", 0, _LONGEST_CLAUSE) + 1 or _LONGEST_CLAUSE
+        yield clause[:cut]
+        clause = clause[cut:]
+    yield clause

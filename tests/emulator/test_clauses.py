@@ -48,6 +48,14 @@ def test_nothing_is_lost(text: str) -> None:
     assert all(clauses)
 
 
+@pytest.mark.parametrize("text", ["word " * 1_000, "x" * 1_000, "one, " + "word " * 200 + "$1,200 " * 100])
+def test_no_clause_is_endless(text: str) -> None:
+    clauses = split_clauses(text)
+    assert "".join(clauses) == text
+    assert max(map(len, clauses)) <= 300
+    assert text.count(" ") == 0 or [word for clause in clauses for word in clause.split()] == text.split()
+
+
 words = st.sampled_from(
     ["yes", "$19.99", "1,200", "3:30", "Dr.", "e.g.", "555-214-9876", "ok,", "fine.", "why?", "No."]
 )

