@@ -4,6 +4,7 @@ Pure. Items show themselves as the live service does; what a client may put in i
 `item_requests`.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ class Conversation:
             raise ClientError("invalid_value", "There is no audio at this index.", "content_index")
         if item.truncated:
             raise ClientError("item_already_truncated", "The item was truncated before.", "item_id")
-        if audio_end_ms > item.audio_ms:
+        if audio_end_ms > math.ceil(item.audio_ms):
             raise ClientError(
                 "invalid_value",
                 f"The audio of the item is {round(item.audio_ms)} ms long, shorter than {audio_end_ms} ms.",

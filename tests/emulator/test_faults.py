@@ -1,6 +1,8 @@
 """Faults that a client asks for: each does what its name says, once, where it was asked for."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import aiohttp
 import orjson
@@ -8,7 +10,7 @@ import pytest
 
 from tests.emulator.doubles import Doubles, silence, speech
 from tests.emulator.wire import Closed, connected, types
-from voicelive_emulator.faults import UnknownFault, parse_faults
+from voicelive_emulator.faults import SESSION_KINDS, UPGRADE_KINDS, WIRE_KINDS, UnknownFault, parse_faults
 from voicelive_emulator.server import Endpoints
 
 PATH = "/voice-live/realtime?model=gpt-4.1"
@@ -163,6 +165,12 @@ class TestAnswers:
             await client.append(silence(300) + speech(800) + silence(800))
             events = await client.until("conversation.item.created")
         assert "conversation.item.input_audio_transcription.failed" in types(events)
+
+
+def test_every_fault_is_documented() -> None:
+    document = (Path(__file__).parents[2] / "docs/emulator.md").read_text()
+    documented = set(re.findall(r"^\| `(\w+)", document[document.index("## Faults") :], re.MULTILINE))
+    assert documented == UPGRADE_KINDS | SESSION_KINDS | WIRE_KINDS
 
 
 @pytest.mark.parametrize("text", ["explode", "refuse:soon", "close:now", "stall:x", "close@*many"])
