@@ -82,7 +82,10 @@ def call(
         remedy = "Start the gateway with `voice-live demo` or `voice-live serve`."
         raise _failed(f"Nobody answers at {url} ({error}). {remedy}", as_json=as_json) from None
     if save is not None:
-        write_wav(save, result.heard)
+        try:
+            write_wav(save, result.heard)
+        except OSError as error:
+            raise _failed(f"{save} cannot be written: {error.strerror}.", as_json=as_json) from None
     if result.failure is not None:
         raise _failed(result.failure, as_json=as_json)
     _show_summary(result.latencies_ms, as_json=as_json)

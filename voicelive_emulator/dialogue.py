@@ -125,7 +125,7 @@ class Dialogue:
             return None if caller.agrees is None else self._step.yes if caller.agrees else self._step.no
         answer = _slot_value(self._step, caller.utterance)
         if answer is None:
-            return None
+            return (self._step.no or self._step.give_up) if caller.agrees is False else None
         self._answers[self._step.name] = answer
         return self._step.then
 

@@ -133,7 +133,7 @@ def _step(name: str, node: "_Node", facts: Mapping[str, str]) -> Step:
         ask=() if take == "nothing" else node.texts("ask", facts),
         enter=node.text("enter", facts) if node.has("enter") else "",
         yes=_outcome(node.child("yes"), facts) if take == "yes_no" else None,
-        no=_outcome(node.child("no"), facts) if take == "yes_no" else None,
+        no=_outcome(node.child("no"), facts) if take == "yes_no" or node.has("no") else None,
         then=_outcome(node.child("then"), facts) if takes_slot else None,
         options=_options(node.child("options")) if take == "choice" or node.has("options") else {},
         length=node.count("length") if take == "digits" else 0,

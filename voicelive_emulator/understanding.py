@@ -50,23 +50,33 @@ class Utterance:
 
     text: str
     words: tuple[str, ...] = field(init=False)
-    # Runs of one to seven words with the spaces taken out, by length in letters.
-    _runs: Mapping[int, frozenset[str]] = field(init=False, repr=False)
+    # Runs of one to seven words with the spaces taken out, all of them and by number of words and letters.
+    _runs: frozenset[str] = field(init=False, repr=False)
+    _runs_by_size: Mapping[tuple[int, int], Sequence[str]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         words = words_of(self.text)
-        runs: dict[int, set[str]] = {}
+        by_size: dict[tuple[int, int], list[str]] = {}
         for start in range(len(words)):
             run = ""
-            for word in words[start : start + _LONGEST_PHRASE_WORDS]:
+            for count, word in enumerate(words[start : start + _LONGEST_PHRASE_WORDS], 1):
                 run += word
-                runs.setdefault(len(run), set()).add(run)
+                by_size.setdefault((count, len(run)), []).append(run)
         object.__setattr__(self, "words", words)
-        object.__setattr__(self, "_runs", {length: frozenset(found) for length, found in runs.items()})
+        object.__setattr__(self, "_runs", frozenset(run for runs in by_size.values() for run in runs))
+        object.__setattr__(self, "_runs_by_size", by_size)
 
-    def runs_of(self, length: int) -> frozenset[str]:
-        """Runs of words that have `length` letters together."""
-        return self._runs.get(length, frozenset())
+    def contains(self, letters: str) -> bool:
+        """Whether some run of words has exactly these letters, wherever the spaces are."""
+        return letters in self._runs
+
+    def nearly_contains(self, letters: str, words: int) -> bool:
+        """Whether a run of as many words has these letters but for one."""
+        return any(
+            _one_letter_apart(letters, run)
+            for length in (len(letters) - 1, len(letters), len(letters) + 1)
+            for run in self._runs_by_size.get((words, length), ())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class Phrase:
 
     text: str
     _letters: str = field(init=False, repr=False)
+    _word_count: int = field(init=False, repr=False)
     _any_ending: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +93,7 @@ class Phrase:
         if not words or len(words) > _LONGEST_PHRASE_WORDS:
             raise ValueError(f"a phrase has one to {_LONGEST_PHRASE_WORDS} words, not {self.text!r}")
         object.__setattr__(self, "_letters", "".join(words))
+        object.__setattr__(self, "_word_count", len(words))
         object.__setattr__(self, "_any_ending", self.text.endswith("*"))
         if self._any_ending and len(words) > 1:
             raise ValueError(f"only a phrase of one word may end in *, not {self.text!r}")
@@ -91,14 +103,11 @@ class Phrase:
         letters = self._letters
         if self._any_ending:
             return len(letters) if any(word.startswith(letters) for word in utterance.words) else 0
-        if letters in utterance.runs_of(len(letters)):
+        if utterance.contains(letters):
             return len(letters)
         if len(letters) < _SHORTEST_INEXACT_PHRASE:
             return 0
-        lengths = (len(letters) - 1, len(letters), len(letters) + 1)
-        if any(_one_letter_apart(letters, run) for length in lengths for run in utterance.runs_of(length)):
-            return len(letters) - 1
-        return 0
+        return len(letters) - 1 if utterance.nearly_contains(letters, self._word_count) else 0
 
 
 def strongest(phrases: Sequence[Phrase], utterance: Utterance) -> int:

@@ -271,6 +271,14 @@ async def test_the_command_shows_the_call_and_saves_what_was_heard(
     assert read_wav(saved).endswith(b"\2\2" * 2400)
 
 
+async def test_a_reply_that_cannot_be_saved_is_said(start_gateway: StartGateway, speech_file: Path) -> None:
+    async with start_gateway(usual_call) as url:
+        call = await voice_live_call(str(speech_file), "--url", url, "--save", str(speech_file / "reply.wav"))
+    assert call.status == 1
+    assert "reply.wav cannot be written" in call.errors
+    assert "Traceback" not in call.errors
+
+
 async def test_the_command_speaks_json(start_gateway: StartGateway, speech_file: Path) -> None:
     async with start_gateway(usual_call) as url:
         call = await voice_live_call(str(speech_file), "--url", url, "--json")

@@ -180,6 +180,23 @@ async def test_the_open_question_is_put_again_after_an_answer_in_other_words() -
     assert "so 4 at home" in await call.caller_says("We are four.")
 
 
+@pytest.mark.parametrize("said", ["Yes, that is correct.", "It is all correct.", "That's correct, yes."])
+async def test_is_correct_is_not_heard_as_incorrect(said: str) -> None:
+    assert "order is placed" in await (await call_at(*SOLD)).caller_says(said)
+
+
+async def test_an_answer_that_is_declined_is_not_asked_for_again() -> None:
+    call = await call_at("Yes.")
+    assert "work, films or games" in await call.caller_says("I don't know.")
+
+
+async def test_a_caller_who_declines_to_give_a_name_orders_nothing() -> None:
+    call = await call_at(*OFFERED, "Yes, please.")
+    reply = await call.caller_says("No, thank you.")
+    assert "nothing is ordered" in reply
+    assert "morning" in reply
+
+
 @pytest.mark.parametrize(("said", "number"), [("just me", "1"), ("twenty two", "22"), ("5", "5")])
 async def test_numbers_are_understood_in_words_and_digits(said: str, number: str) -> None:
     call = await call_at("Yes.")
