@@ -66,10 +66,13 @@ class Dialogue:
         """The reply to what the caller said."""
         if not caller.utterance.words:
             return self._reply(self._script.unheard)
-        if intent := self._intent(caller, "first") or self._intent(caller, "normal"):
+        intent = self._intent(caller, "first") or self._intent(caller, "normal")
+        if intent and intent.name not in self._step.answer_before:
             return self._answer_intent(intent)
         if self._asked and (outcome := self._outcome(caller)):
             return self._follow(outcome)
+        if intent:
+            return self._answer_intent(intent)
         if not self._greeted:
             return self.open()
         if intent := self._intent(caller, "last"):
@@ -110,14 +113,7 @@ class Dialogue:
         return self._reply(self._script.rambling if rambling else self._script.unclear)
 
     def _intent(self, caller: Understood, heard: Heard) -> Intent | None:
-        return next(
-            (
-                intent
-                for intent in caller.intents
-                if intent.heard == heard and intent.name not in self._step.not_asked
-            ),
-            None,
-        )
+        return next((intent for intent in caller.intents if intent.heard == heard), None)
 
     def _outcome(self, caller: Understood) -> Outcome | None:
         """Where the utterance leads when it answers the open question."""

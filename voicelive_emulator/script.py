@@ -49,7 +49,7 @@ class Step:
     options: Mapping[str, Sequence[Phrase]]
     length: int
     otherwise: str
-    not_asked: frozenset[str]
+    answer_before: frozenset[str]
     patience: int
     give_up: Outcome | None
     final: bool
@@ -138,7 +138,7 @@ def _step(name: str, node: "_Node", facts: Mapping[str, str]) -> Step:
         options=_options(node.child("options")) if take == "choice" or node.has("options") else {},
         length=node.count("length") if take == "digits" else 0,
         otherwise=node.text("otherwise", facts) if takes_slot else "",
-        not_asked=node.names("not_asked"),
+        answer_before=node.names("answer_before"),
         patience=node.count("patience") if gives_up else 0,
         give_up=_outcome(node.child("give_up"), facts) if gives_up else None,
         final=node.flag("final"),
@@ -188,8 +188,8 @@ def _check_references(script: Script) -> None:
             if outcome:
                 spoken.append((f"{place}.{name}", outcome.say))
                 _check_step(f"{place}.{name}.go", outcome.go, script)
-        for unknown in sorted(step.not_asked - intents):
-            raise ScriptError(f"{place}.not_asked: there is no intent {unknown!r}")
+        for unknown in sorted(step.answer_before - intents):
+            raise ScriptError(f"{place}.answer_before: there is no intent {unknown!r}")
     for intent in script.intents:
         spoken.append((f"intents.{intent.name}", intent.say))
         if intent.go:

@@ -185,7 +185,7 @@ async def test_is_correct_is_not_heard_as_incorrect(said: str) -> None:
     assert "order is placed" in await (await call_at(*SOLD)).caller_says(said)
 
 
-async def test_an_answer_that_is_declined_is_not_asked_for_again() -> None:
+async def test_an_answer_that_is_declined_is_answer_before_for_again() -> None:
     call = await call_at("Yes.")
     assert "work, films or games" in await call.caller_says("I don't know.")
 
@@ -205,6 +205,7 @@ async def test_numbers_are_understood_in_words_and_digits(said: str, number: str
 
 async def test_the_price_that_a_caller_pays_now_is_not_taken_for_a_question_about_ours() -> None:
     call = await call_at(*BEFORE_THE_OFFER)
+    assert "Lantern Plus is 39 dollars" in await call.caller_says("And how much do you charge?")
     assert "I would suggest Lantern Plus" in await call.caller_says("The price is fifty dollars a month")
 
 
@@ -364,7 +365,7 @@ async def test_pieces_are_sentences() -> None:
         ("    patience: 1", "    patince: 1", "steps.pay.patience: must be a whole number"),
         ("    otherwise: a few", "    otherwise: a few\n    otherwize: x", "otherwize: is not known here"),
         ("    heard: last", "    heard: never", "heard: must be one of first, normal, last"),
-        ("    not_asked: [call_back]", "    not_asked: [callback]", "there is no intent 'callback'"),
+        ("    answer_before: [call_back]", "    answer_before: [callback]", "there is no intent 'callback'"),
         ("      - Great, thank you.\n", "", "steps.consent.yes.say: must be a list of at least two texts"),
         (
             "  - All the best to you.",
