@@ -133,9 +133,9 @@ function finish(why) {
 function showLatency({ responseId, totalMs, silenceMs, answerMs, playoutMs }) {
   const total = text('turn.latency', { total: inSeconds(totalMs) });
   conversation.annotate(responseId, total);
-  const parts = { silence: inSeconds(silenceMs), answer: inSeconds(answerMs), playout: inSeconds(playoutMs) };
+  const [silence, answer, playout] = [silenceMs, answerMs, playoutMs].map(Math.round);
   find('answer').textContent = `${inSeconds(totalMs)} s`;
-  find('parts').textContent = text('facts.parts', parts);
+  find('parts').textContent = text('facts.parts', { silence, answer, playout });
 }
 
 async function listDevices() {

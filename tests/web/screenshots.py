@@ -24,15 +24,13 @@ SIZES: dict[str, ViewportSize] = {
 }
 SCHEMES = ("light", "dark")
 
-GREETING = (
-    "Hello, this is Nora from Fernwood Energy. Do you have two minutes for an offer on your electricity bill?"
-)
+GREETING = "Hello, this is Sam, the AI assistant of Maple Lantern. Do you have two minutes?"
 QUESTION = "Yes, sure. What would it cost me a month?"
 ANSWER = (
-    "The Green Flat plan is thirty-nine euros a month, with the price fixed for two years. "
+    "Lantern Plus is 39 dollars a month, with the price fixed for two years. "
     "There is no set-up fee, and the first month is free if you sign up today."
 )
-HEARD = "The Green Flat plan is thirty-nine euros a month, with the price"
+HEARD = "Lantern Plus is 39 dollars a month, with the price"
 FOLLOW_UP = "And can I leave earlier than that?"
 LEAVING = "You can leave at the end of any month, with two weeks of notice."
 

@@ -51,7 +51,7 @@ export const texts = {
 
   'facts.duration': 'Duration',
   'facts.answer': 'Last answer',
-  'facts.parts': '{silence} pause + {answer} thinking + {playout} sound',
+  'facts.parts': '{silence} pause + {answer} thinking + {playout} sound, in ms',
   'facts.connection': 'Connection',
   'facts.unknown': '–',
   'quality.good': 'Good, {ms} ms',

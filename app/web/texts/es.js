@@ -52,7 +52,7 @@ export const texts = {
 
   'facts.duration': 'Duración',
   'facts.answer': 'Última respuesta',
-  'facts.parts': '{silence} pausa + {answer} pensando + {playout} sonido',
+  'facts.parts': '{silence} pausa + {answer} pensando + {playout} sonido, en ms',
   'facts.connection': 'Conexión',
   'facts.unknown': '–',
   'quality.good': 'Buena, {ms} ms',
