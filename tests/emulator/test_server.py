@@ -1,6 +1,7 @@
 """Who gets a session, by real HTTP statuses before the upgrade; the process from start to stop."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import ssl
@@ -187,6 +188,18 @@ class TestServer:
             await client.append(bytes(15 * 1024 * 1024))
             await client.send("input_audio_buffer.clear")
             await client.expect("input_audio_buffer.cleared")
+
+    async def test_a_message_that_is_too_big_ends_the_session_only(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port) as client:
+            await client.expect("session.created")
+            with contextlib.suppress(ConnectionError):
+                await client.ws.send_bytes(bytes(22 * 1024 * 1024))
+            with pytest.raises(Closed) as closed:
+                await client.receive()
+            # The close frame may be lost when the connection ends before all was read.
+            assert closed.value.code in (1009, 1006)
+        async with connected(emulator.port) as client:
+            await client.expect("session.created")
 
     async def test_answers_pings_and_close_frames(self, emulator: Endpoints) -> None:
         async with connected(emulator.port) as client:
