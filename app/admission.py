@@ -32,6 +32,9 @@ class Refusal:
 
 NOT_READY: Final = Refusal(ErrorCode.SERVER_DRAINING)
 FULL: Final = Refusal(ErrorCode.CAPACITY)
+UNKNOWN_TOKEN: Final = Refusal(ErrorCode.UNAUTHORIZED)
+
+RESUME_PREFIX: Final = "resume."
 
 
 def decide(lifecycle: Lifecycle, max_calls: int) -> Refusal | None:
@@ -40,6 +43,14 @@ def decide(lifecycle: Lifecycle, max_calls: int) -> Refusal | None:
         return NOT_READY
     if lifecycle.live_calls >= max_calls:
         return FULL
+    return None
+
+
+def resume_token(offered: list[str]) -> str | None:
+    """The token with which a client wants to take up its lost call, offered as a subprotocol."""
+    for subprotocol in offered:
+        if subprotocol.startswith(RESUME_PREFIX):
+            return subprotocol.removeprefix(RESUME_PREFIX)
     return None
 
 

@@ -139,6 +139,7 @@ class Settings(BaseSettings):
     response_timeout_s: float = Field(15, gt=0, le=300, description="seconds up to 300")
     max_call_duration_s: int = Field(1740, ge=10, le=3600, description="seconds from 10 to 3600")
     idle_timeout_s: int = Field(120, ge=5, le=3600, description="seconds from 5 to 3600")
+    resume_window_s: float = Field(0, ge=0, le=300, description="seconds from 0 to 300")
     playout_lead_ms: int = Field(1000, ge=0, le=60_000, description="milliseconds from 0 to 60000")
 
     @property

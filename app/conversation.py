@@ -14,6 +14,8 @@ from typing import Final
 
 from app.interruption import BY_SERVICE, HOLD_LIMIT_S, Hold, InterruptionPolicy, is_acknowledgement
 from app.messages import (
+    AgentText,
+    AgentTranscript,
     BargeIn,
     CallerAudio,
     ClientMessage,
@@ -33,7 +35,7 @@ from app.messages import (
     UserTranscriptDelta,
     error_message,
 )
-from app.playout import InOrder, Playout
+from app.playout import HoldReason, InOrder, Playout
 from app.replies import Replies
 from app.turns import (
     INPUT_TRANSITIONS,
@@ -47,8 +49,9 @@ from app.turns import (
     Speaking,
 )
 from app.voicelive import events as service
-from app.voicelive.session import ClientEvent, response_create, typed_message
+from app.voicelive.session import ClientEvent, Role, remembered, response_create, typed_message
 
+MAX_REMEMBERED: Final = 200
 MAX_SILENT_TURNS: Final = 3
 MAX_EARLY_TEXTS: Final = 10
 MAX_TRANSCRIBED_IDS: Final = 64
@@ -81,22 +84,65 @@ class Conversation:
         self._early_texts: list[str] = []
         self._transcribed_ids: deque[str] = deque(maxlen=MAX_TRANSCRIBED_IDS)
         self._silent_turns = 0
+        self._history: deque[tuple[Role, str]] = deque(maxlen=MAX_REMEMBERED)
         self._interruption = interruption
         self._hold: Hold | None = None
 
     # -------------------------------------------------------------------------------------- what happens
 
-    def start(self, session_id: str, max_duration_s: int, now: float) -> list[Effect]:
+    def start(
+        self, session_id: str, max_duration_s: int, now: float, resume_token: str | None = None
+    ) -> list[Effect]:
         """The upstream session is configured: the call is live, and the agent greets once."""
         self._live = True
         self._last_activity_at = now
-        effects: list[Effect] = [Send(SessionStarted(session_id, max_duration_s))]
+        effects: list[Effect] = [Send(SessionStarted(session_id, max_duration_s, resume_token))]
         effects += [SendUpstream(event) for event in self._greeting]
         self._greeting.clear()
         for text in self._early_texts:
             effects += self._typed(text, now)
         self._early_texts.clear()
         return self._with_status(effects)
+
+    def client_lost(self, now: float) -> None:
+        """The client's connection broke: what it had not played yet waits for its return."""
+        self._playout.take_back(now)
+        self._playout.hold(HoldReason.CLIENT_LOST, now)
+
+    def client_returned(self, now: float) -> list[Effect]:
+        """The client is back: the agent goes on where it was, and the client is told where things stand."""
+        self._playout.resume(HoldReason.CLIENT_LOST, now)
+        return [Send(Status(self.status, self._replies.speaking))] if self.status else []
+
+    def upstream_lost(self, now: float) -> list[Effect]:
+        """The upstream session is gone and another will take over: what was generated is still played."""
+        self._request_wanted = False
+        effects = self._replies.finish(self._replies.active, now) if self._replies.active else []
+        self._replies.active = None
+        if self._hold is not None:
+            effects += self._false_alarm(now)
+        self._move_input("upstream lost", Quiet())
+        return self._with_status(effects)
+
+    def upstream_restored(self, now: float, *, replays: bool) -> list[Effect]:
+        """Another upstream session is configured. `replays` tells it what was said so far."""
+        effects: list[Effect] = []
+        if replays:
+            effects += [SendUpstream(remembered(role, text)) for role, text in self._history if text]
+        if isinstance(self._input, Committed):
+            self._move_input("answer requested", Committed(now))
+            effects += self._request_response()
+        return self._with_status(effects)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was said that a fresh upstream session would not know."""
+        return bool(self._history) or bool(self._replies)
+
+    @property
+    def is_in_pause(self) -> bool:
+        """Whether nobody speaks and nobody waits for an answer."""
+        return isinstance(self._input, Quiet) and not self._replies
 
     def receive_client(self, message: ClientMessage, now: float) -> list[Effect]:
         """A message of the client."""
@@ -202,6 +248,7 @@ class Conversation:
 
     def _typed(self, text: str, now: float) -> list[Effect]:
         self._move_input("typed", Committed(now))
+        self._history.append(("user", text))
         return [SendUpstream(typed_message(text)), *self._request_response()]
 
     def _request_response(self) -> list[Effect]:
@@ -243,7 +290,7 @@ class Conversation:
         speech_from_ms = audio_start_ms + self._interruption.prefix_padding_ms
         missing_ms = self._interruption.min_speech_ms - (self.caller_audio_ms - speech_from_ms)
         self._hold = Hold(speech_from_ms, now + max(0, missing_ms) / 1000, now + HOLD_LIMIT_S)
-        self._playout.hold(now)
+        self._playout.hold(HoldReason.CALLER_SOUND, now)
         self._replies.speaking = None
         return [
             Send(HoldPlayback(reply.response_id)) for reply in self._replies.uncleared() if reply.announced
@@ -267,7 +314,7 @@ class Conversation:
     def _false_alarm(self, now: float) -> list[Effect]:
         """The agent goes on where it was held; the caller's sound expects no answer."""
         self._hold = None
-        self._playout.resume(now)
+        self._playout.resume(HoldReason.CALLER_SOUND, now)
         self._move_input("no answer due", Quiet())
         resumed = [reply.response_id for reply in self._replies.uncleared() if reply.announced]
         if not resumed:
@@ -283,7 +330,9 @@ class Conversation:
         when the client or our own policy interrupts.
         """
         self._hold = None
-        return self._replies.cut_off(now, only_audible=by_client, cancel=cancel)
+        effects = self._replies.cut_off(now, only_audible=by_client, cancel=cancel)
+        self._playout.resume(HoldReason.CALLER_SOUND, now)
+        return effects
 
     # ------------------------------------------------------------------------------------ the agent's side
 
@@ -335,6 +384,7 @@ class Conversation:
 
     def _with_status(self, effects: list[Effect]) -> list[Effect]:
         """Tell the client what the call is doing when that changed; `agent_speaking` goes with its audio."""
+        self._remember(effects)
         if not self._live:
             return effects
         status: StatusName
@@ -350,6 +400,19 @@ class Conversation:
             self.status = status
             effects.append(Send(Status(status)))
         return effects
+
+    def _remember(self, effects: list[Effect]) -> None:
+        """Keep what was said, as far as it was heard."""
+        for effect in effects:
+            match effect:
+                case Send(UserTranscript(text=text)):
+                    self._history.append(("user", text))
+                case Send(AgentTranscript(heard_text=str(heard))):
+                    self._history.append(("assistant", heard))
+                case Send(AgentTranscript(text=text) | AgentText(text=text)):
+                    self._history.append(("assistant", text))
+                case _:
+                    pass
 
     def _move_input(self, trigger: str, to: InputState) -> None:
         if INPUT_TRANSITIONS[type(self._input)].get(trigger) is type(to):

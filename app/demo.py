@@ -63,6 +63,7 @@ def demo_settings(emulator_port: int, api_key: str) -> Settings:
             "azure_voicelive_voice_type": "azure-standard",
             "azure_voicelive_voice_name": "en-US-AndrewNeural",
             "log_level": "WARNING",
+            "resume_window_s": 15,
         }
     )
 

@@ -1,10 +1,13 @@
-"""The limits of one call in time: its maximum length, and how long nobody may speak. Pure."""
+"""The limits of one call: its length, how long nobody may speak, how many bad messages. Pure."""
 
+from collections import deque
 from typing import Final
 
 from app.messages import ErrorCode, SessionEnding
 from app.turns import Effect, End, Send
 
+MAX_BAD_MESSAGES: Final = 20
+BAD_MESSAGE_WINDOW_S: Final = 60.0
 NOTICE_S: Final = 60
 """A call that will be closed is told so this long before, or at half of its limit if that is shorter."""
 
@@ -34,3 +37,17 @@ class CallLimits:
             self._idle_told_of = last_activity_at
             effects.append(Send(SessionEnding("idle", round(last_activity_at + self._idle_timeout_s - now))))
         return effects
+
+
+class BadMessages:
+    """Counts the messages of a client that could not be understood."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=MAX_BAD_MESSAGES)
+
+    def is_one_too_many(self, now: float) -> bool:
+        """Count one more; whether it comes after MAX_BAD_MESSAGES within BAD_MESSAGE_WINDOW_S."""
+        full = len(self._times) == MAX_BAD_MESSAGES
+        too_many = full and now - self._times[0] < BAD_MESSAGE_WINDOW_S
+        self._times.append(now)
+        return too_many

@@ -35,3 +35,8 @@ class CallProtocol(WebSocketsSansIOProtocol):
         """Called by uvicorn at the upgrade."""
         cast(asyncio.Transport, transport).set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by uvicorn, which itself reports a lost connection just as an empty close frame (1005)."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        super().connection_lost(exc)

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse
 
 from app import admission, page
+from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import GatewayServer, Lifecycle, Phase
 from app.listener import CallProtocol, listen
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             log.warning("settings.warning", message=warning)
         async with open_endpoint(settings) as (endpoint, credentials), asyncio.TaskGroup() as background:
             app.state.endpoint = endpoint
+            app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
             keep_fresh = background.create_task(credentials.keep_fresh())
             # What start-up made stays for ever: a full collection need not look at it again.
             gc.collect()
@@ -51,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
             lifecycle.phase = Phase.DRAINING
             keep_fresh.cancel()
+            calls.cancel()
         log.info("gateway.stopped")
 
     app = FastAPI(
@@ -88,7 +91,16 @@ def settings_of(websocket: WebSocket) -> Settings:
 async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(settings_of)]) -> None:
     """One call: admit, accept, run."""
     lifecycle: Lifecycle = websocket.app.state.lifecycle
-    refusal = admission.decide(lifecycle, settings.max_calls)
+    calls: Calls[VoiceLiveSessionManager] = websocket.app.state.calls
+    offered: list[str] = websocket.scope["subprotocols"]
+    token = admission.resume_token(offered)
+    lost_call = calls.claim(token) if token is not None else None
+    if token is not None and lost_call is None:
+        refusal: admission.Refusal | None = admission.UNKNOWN_TOKEN
+    elif lost_call is not None:
+        refusal = None
+    else:
+        refusal = admission.decide(lifecycle, settings.max_calls)
     if refusal is not None:
         log.info("call.refused", code=refusal.code.value)
         await websocket.send_denial_response(
@@ -96,8 +108,11 @@ async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(sett
         )
         return
     with lifecycle.call():
-        await websocket.accept(admission.choose_subprotocol(websocket.scope["subprotocols"]))
-        await VoiceLiveSessionManager(websocket, settings).run()
+        await websocket.accept(admission.choose_subprotocol(offered))
+        if lost_call is not None:
+            await lost_call.resume(websocket)
+        else:
+            await VoiceLiveSessionManager(websocket, settings).run()
 
 
 def serve(settings: Settings) -> int:

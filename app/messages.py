@@ -137,6 +137,8 @@ class SessionStarted:
 
     session_id: str
     max_duration_s: int
+    resume_token: str | None = None
+    resumed: bool | None = None
     protocol: str = PROTOCOL
     type: str = "session_started"
 
@@ -311,6 +313,7 @@ class ErrorCode(enum.StrEnum):
     UPSTREAM_LOST = "upstream_lost"
     UPSTREAM_PROTOCOL = "upstream_protocol"
     BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
     AGENT_SILENT = "agent_silent"
     IDLE_TIMEOUT = "idle_timeout"
     SLOW_CONSUMER = "slow_consumer"
@@ -364,6 +367,9 @@ CATALOGUE: Final[Mapping[ErrorCode, CatalogueEntry]] = {
     ),
     ErrorCode.BAD_REQUEST: CatalogueEntry(
         "This message could not be understood.", 4400, 400, retryable=False
+    ),
+    ErrorCode.UNAUTHORIZED: CatalogueEntry(
+        "This call cannot be taken up again. Please call anew.", 4401, 401, retryable=False
     ),
     ErrorCode.AGENT_SILENT: CatalogueEntry(
         "The agent did not answer. Please say it again.", 1014, None, retryable=True

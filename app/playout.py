@@ -5,6 +5,7 @@ than `lead_ms` beyond real time is released; the rest waits here. Messages that 
 wait in the same queue. Times are seconds of any one monotonic clock, positions milliseconds of audio.
 """
 
+import enum
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,13 @@ class InOrder:
 Held = AudioFrame | InOrder
 
 
+class HoldReason(enum.Enum):
+    """Why playout stands still."""
+
+    CALLER_SOUND = "the caller made a sound"
+    CLIENT_LOST = "no client is attached"
+
+
 @dataclass(slots=True)
 class _Track:
     """What has become of one response's audio."""
@@ -57,14 +65,17 @@ class _Track:
 class Playout:
     """The queue of one call."""
 
-    def __init__(self, lead_ms: int) -> None:
-        """`lead_ms` 0 releases everything at once."""
+    def __init__(self, lead_ms: int, *, takes_back: bool = False) -> None:
+        """`lead_ms` 0 releases everything at once. `takes_back` keeps what is in flight for `take_back`."""
         self._lead_s = lead_ms / 1000
         self._queue: deque[Held] = deque()
         self._held_bytes = 0
         self._tracks: dict[str, _Track] = {}
         self._ends_at = 0.0
+        self._holds: set[HoldReason] = set()
         self._held_since: float | None = None
+        self._takes_back = takes_back
+        self._in_flight: deque[tuple[float, Held]] = deque()
 
     def add_audio(self, response_id: str, pcm: bytes) -> None:
         """Take audio of a response. Raises PlayoutOverflowError when nothing more can be held."""
@@ -88,6 +99,10 @@ class Playout:
             if self._lead_s and self._ends_at - now > self._lead_s + CLOCK_STEP_S:
                 return None
             self._count_released(head, now)
+        if self._takes_back:
+            while self._in_flight and self._in_flight[0][0] <= now:
+                self._in_flight.popleft()
+            self._in_flight.append((self._ends_at, head))
         return self._queue.popleft()
 
     def next_release_at(self) -> float | None:
@@ -97,14 +112,16 @@ class Playout:
         paced = isinstance(self._queue[0], AudioFrame) and self._lead_s
         return self._ends_at - self._lead_s if paced else 0.0
 
-    def hold(self, now: float) -> None:
+    def hold(self, reason: HoldReason, now: float) -> None:
         """Stop: nothing is released, and the play clock stands still, since the client stops too."""
+        self._holds.add(reason)
         if self._held_since is None:
             self._held_since = now
 
-    def resume(self, now: float) -> None:
-        """Go on where it was held."""
-        if self._held_since is None:
+    def resume(self, reason: HoldReason, now: float) -> None:
+        """Go on where it was held, unless there is another reason to hold it."""
+        self._holds.discard(reason)
+        if self._holds or self._held_since is None:
             return
         held_s = now - self._held_since
         for track in self._tracks.values():
@@ -112,14 +129,35 @@ class Playout:
                 track.ends_at += held_s
         if self._ends_at > self._held_since:
             self._ends_at += held_s
+        self._in_flight = deque(
+            (ends_at + held_s if ends_at > self._held_since else ends_at, held)
+            for ends_at, held in self._in_flight
+        )
         self._held_since = None
 
     def clear(self, now: float) -> None:
         """Drop all that waits, held or not; the client drops what it has not played."""
-        self.resume(now)
         self._queue.clear()
+        self._in_flight.clear()
         self._held_bytes = 0
         self._ends_at = now
+        if self._held_since is not None:
+            self._held_since = now
+
+    def take_back(self, now: float) -> None:
+        """The client is lost with what it had not played yet: that waits again, in its order."""
+        clock = now if self._held_since is None else self._held_since
+        while self._in_flight and self._in_flight[-1][0] > clock:
+            _, held = self._in_flight.pop()
+            track = self._tracks.get(held.response_id)
+            if track is None:
+                continue
+            if isinstance(held, AudioFrame):
+                self._held_bytes += len(held.pcm)
+                track.released_bytes -= len(held.pcm)
+                track.ends_at = clock
+            self._queue.appendleft(held)
+        self._ends_at = min(self._ends_at, clock)
 
     def forget(self, response_ids: Iterable[str]) -> None:
         """Drop the account of responses that have ended."""

@@ -39,7 +39,12 @@ InputState = Quiet | Speaking | Committed
 
 INPUT_TRANSITIONS: Final[Mapping[type[InputState], Mapping[str, type[InputState]]]] = {
     Quiet: {"speech started": Speaking, "typed": Committed, "answer requested": Committed},
-    Speaking: {"speech started": Speaking, "speech stopped": Committed, "typed": Committed},
+    Speaking: {
+        "speech started": Speaking,
+        "speech stopped": Committed,
+        "typed": Committed,
+        "upstream lost": Quiet,
+    },
     Committed: {
         "speech started": Speaking,
         "typed": Committed,

@@ -42,12 +42,12 @@ class ScriptedSession:
         for event in events:
             await self.socket.send_json(event)
 
-    async def configure(self) -> None:
-        """Play the opening of a session."""
+    async def configure(self, **session: object) -> None:
+        """Play the opening of a session; `session` adds to what is echoed."""
         await self.send({"type": "session.created", "session": {"id": "sess_1"}})
         asked = await self.receive()
         assert asked["type"] == "session.update"
-        await self.send({"type": "session.updated", "session": asked["session"] | {"id": "sess_1"}})
+        await self.send({"type": "session.updated", "session": asked["session"] | {"id": "sess_1"} | session})
 
     async def abort(self) -> None:
         """Drop the connection without a close frame."""

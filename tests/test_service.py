@@ -279,7 +279,6 @@ class TestEnds:
     async def test_voice_live_vanishes(self, code: int | None) -> None:
         async def vanishes(session: ScriptedSession) -> None:
             await session.configure()
-            await session.receive()
             if code is None:
                 await session.abort()
             else:

@@ -68,7 +68,9 @@ def open_http() -> aiohttp.ClientSession:
     )
 
 
-def handshake_url(settings: Settings, credentials: SocketCredentials) -> URL:
+def handshake_url(
+    settings: Settings, credentials: SocketCredentials, conversation_id: str | None = None
+) -> URL:
     """The upstream URL with its query. Secret: in classic mode it carries the agent token."""
     query = {"api-version": settings.api_version}
     match settings.agent_mode:
@@ -80,6 +82,8 @@ def handshake_url(settings: Settings, credentials: SocketCredentials) -> URL:
             query |= {"agent-name": agent_name, "agent-project-name": project_name}
             if agent_version:
                 query["agent-version"] = agent_version
+            if conversation_id:
+                query["conversation-id"] = conversation_id
         case Model(name):
             query["model"] = name
     endpoint = URL(settings.endpoint)
@@ -105,7 +109,11 @@ class VoiceLiveConnection:
 
     @classmethod
     async def open(
-        cls, http: aiohttp.ClientSession, settings: Settings, credentials: SocketCredentials
+        cls,
+        http: aiohttp.ClientSession,
+        settings: Settings,
+        credentials: SocketCredentials,
+        conversation_id: str | None = None,
     ) -> "VoiceLiveConnection":
         """Shake hands. The caller bounds the time; a cancelled handshake leaves nothing open.
 
@@ -113,7 +121,7 @@ class VoiceLiveConnection:
         """
         try:
             socket = await http.ws_connect(
-                handshake_url(settings, credentials),
+                handshake_url(settings, credentials, conversation_id),
                 headers=handshake_headers(credentials),
                 max_msg_size=MAX_EVENT_BYTES,
                 heartbeat=HEARTBEAT_S,

@@ -35,10 +35,16 @@ class OpeningFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """A configured session."""
+    """A configured session.
+
+    `conversation_id` is the agent's own, where it has one: a later session can go on with it. `expires_at` is
+    in Unix seconds.
+    """
 
     connection: VoiceLiveConnection
     session_id: str
+    conversation_id: str | None
+    expires_at: int | None
 
 
 class VoiceLiveEndpoint:
@@ -49,20 +55,27 @@ class VoiceLiveEndpoint:
         self._http = http
         self._credentials = credentials
 
-    async def open_session(self) -> OpenSession:
+    async def open_session(self, conversation_id: str | None = None) -> OpenSession:
         """Connect and configure one session. The caller bounds the time; a cancelled opening leaves nothing.
 
-        Raises OpeningFailedError.
+        `conversation_id` goes on with a Foundry agent's earlier conversation. Raises OpeningFailedError.
         """
-        connection = await self._connect()
+        connection = await self._connect(conversation_id)
         try:
-            session_id = await self._configure(connection)
+            updated = await self._configure(connection)
         except BaseException:
             await connection.close()
             raise
-        return OpenSession(connection, session_id)
+        agent = updated.session.get("agent")
+        expires_at = updated.session.get("expires_at")
+        return OpenSession(
+            connection,
+            updated.session_id,
+            conversation_id=agent.get("thread_id") if isinstance(agent, dict) else None,
+            expires_at=expires_at if isinstance(expires_at, int) else None,
+        )
 
-    async def _connect(self) -> VoiceLiveConnection:
+    async def _connect(self, conversation_id: str | None) -> VoiceLiveConnection:
         try:
             credentials = await self._credentials.for_socket()
         except TokenRefusedError:
@@ -70,7 +83,7 @@ class VoiceLiveEndpoint:
         except TokenUnavailableError:
             raise OpeningFailedError(ErrorCode.AUTH_UNAVAILABLE, "Entra is not reachable") from None
         try:
-            return await VoiceLiveConnection.open(self._http, self._settings, credentials)
+            return await VoiceLiveConnection.open(self._http, self._settings, credentials, conversation_id)
         except ConnectRefusedError as refused:
             if refused.status == 401:
                 self._credentials.forget(credentials)
@@ -80,7 +93,7 @@ class VoiceLiveEndpoint:
         except ConnectFailedError:
             raise OpeningFailedError(ErrorCode.UPSTREAM_LOST, "the endpoint is not reachable") from None
 
-    async def _configure(self, connection: VoiceLiveConnection) -> str:
+    async def _configure(self, connection: VoiceLiveConnection) -> SessionUpdated:
         asked = session_update(self._settings)
         try:
             await connection.send(asked)
@@ -93,7 +106,7 @@ class VoiceLiveEndpoint:
             ) from None
         if (field := contradiction(asked, updated.session)) is not None:
             raise OpeningFailedError(ErrorCode.UPSTREAM_CONFIG, f"the service did not apply our {field}")
-        return updated.session_id
+        return updated
 
 
 async def _next_session_updated(connection: VoiceLiveConnection) -> SessionUpdated:

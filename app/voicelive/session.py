@@ -1,7 +1,7 @@
 """The session that we ask of Voice Live, made from Settings with the SDK's own models."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from azure.ai.voicelive import models
 
@@ -9,6 +9,8 @@ from app.config import ClassicAgent, Model, Settings
 
 ClientEvent = dict[str, Any]
 """One client event of Voice Live, ready to be sent as JSON."""
+
+Role = Literal["user", "assistant"]
 
 AZURE_VOICES = ("azure-custom", "azure-standard")
 
@@ -71,6 +73,14 @@ def response_cancel(response_id: str) -> ClientEvent:
 def typed_message(text: str) -> ClientEvent:
     """What the caller typed, as an item of the conversation."""
     item = models.UserMessageItem(content=[models.InputTextContentPart(text=text)])
+    return _sendable(models.ClientEventConversationItemCreate(item=item))
+
+
+def remembered(role: Role, text: str) -> ClientEvent:
+    """What was said before, told to a session that does not know it."""
+    if role == "user":
+        return typed_message(text)
+    item = models.AssistantMessageItem(content=[models.OutputTextContentPart(text=text)])
     return _sendable(models.ClientEventConversationItemCreate(item=item))
 
 

@@ -1,0 +1,47 @@
+"""The calls of this process: they live in its task group, and a client that was lost finds its call again."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Call = TypeVar("Call")
+
+
+class Calls(Generic[Call]):
+    """Owns the tasks of all calls, and the tokens with which one can be resumed."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
+        self._resumable: dict[str, Call] = {}
+
+    def start(self, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        """Run a call in the process's task group."""
+
+        async def call() -> None:
+            await run()
+
+        task = self._tasks.create_task(call())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def cancel(self) -> None:
+        """The process ends now: cut every call that is left."""
+        for task in self._running:
+            task.cancel()
+
+    def offer(self, call: Call) -> str:
+        """A new token, for one return to this call."""
+        token = secrets.token_urlsafe(32)
+        self._resumable[token] = call
+        return token
+
+    def claim(self, token: str) -> Call | None:
+        """The call that this token was offered for, once; None for a token that is unknown or used."""
+        return self._resumable.pop(token, None)
+
+    def withdraw(self, token: str) -> None:
+        """The call is over: its token opens nothing any more."""
+        self._resumable.pop(token, None)
