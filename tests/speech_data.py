@@ -23,8 +23,8 @@ _TWO_CITIES = (
     " foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of light,"
     " it was the season of darkness, it was the spring of hope, it was the winter of despair, we had"
     " everything before us, we had nothing before us, we were all going direct to heaven, we were all going"
-    " direct the other way. In short, the period was so far like the present period, that some of its noisiest"
-    " authorities insisted on its being received, for good or for evil, in the superlative degree of"
+    " direct the other way. In short, the period was so far like the present period, that some of its"
+    " noisiest authorities insisted on its being received, for good or for evil, in the superlative degree of"
     " comparison only."
 )
 _BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
