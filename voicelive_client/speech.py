@@ -67,7 +67,8 @@ def read_wav(path: Path) -> bytes:
 
 def write_wav(path: Path, pcm: bytes) -> None:
     """Writes speech of a call as a WAV file (24 kHz, 16 bits, mono)."""
-    with wave.open(str(path), "wb") as file:
+    # Opened here: a `wave` that cannot open its file complains a second time when it is collected.
+    with path.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE_HZ)
