@@ -22,6 +22,7 @@ VadType = Literal["server_vad", "azure_semantic_vad", "azure_semantic_vad_multil
 InterruptionPolicyName = Literal["service", "gateway"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
+SPOKEN_TEXTS: Final = ("greeting_text", "reprompt_text", "goodbye_text")
 CLASSIC_API_VERSION: Final = "2025-10-01"
 CURRENT_API_VERSION: Final = "2026-07-15"
 
@@ -128,6 +129,13 @@ class Settings(BaseSettings):
     enable_proactive_greeting: bool = Field(True, description="true or false")
     greeting_text: str | None = Field(None, max_length=2000, description="a text of at most 2000 characters")
 
+    # Silence
+    reprompt_after_s: int = Field(0, ge=0, le=3600, description="seconds from 0 to 3600")
+    reprompt_text: str = Field(
+        "Are you still there?", max_length=2000, description="a text of at most 2000 characters"
+    )
+    goodbye_text: str | None = Field(None, max_length=2000, description="a text of at most 2000 characters")
+
     # Server
     app_host: str = Field("0.0.0.0", description="an address to listen on")
     app_port: int = Field(8000, ge=0, le=65535, description="a port from 0 to 65535")
@@ -193,11 +201,11 @@ class Settings(BaseSettings):
         return self.input_transcription_model or ("whisper-1" if self.is_native_realtime else "azure-speech")
 
     def describe(self) -> dict[str, object]:
-        """The effective configuration for the log: no secret, and of the greeting only whether it is set."""
+        """The effective configuration for the log: no secret, of spoken texts only whether they are set."""
         described: dict[str, object] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if isinstance(value, SecretStr) or name == "greeting_text":
+            if isinstance(value, SecretStr) or name in SPOKEN_TEXTS:
                 value = "(set)" if value else None
             described[name] = str(value) if isinstance(value, Path) else value
         mode = {ClassicAgent: "classic", FoundryAgent: "agent", Model: "model"}[type(self.agent_mode)]

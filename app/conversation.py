@@ -80,7 +80,7 @@ class Conversation:
         self._replies = Replies(playout, response_timeout_s, self.ignored)
         self._request_wanted = False
         self._live = False
-        self._last_activity_at = 0.0
+        self._caller_active_at = 0.0
         self._early_texts: list[str] = []
         self._transcribed_ids: deque[str] = deque(maxlen=MAX_TRANSCRIBED_IDS)
         self._silent_turns = 0
@@ -95,7 +95,7 @@ class Conversation:
     ) -> list[Effect]:
         """The upstream session is configured: the call is live, and the agent greets once."""
         self._live = True
-        self._last_activity_at = now
+        self._caller_active_at = now
         effects: list[Effect] = [Send(SessionStarted(session_id, max_duration_s, resume_token))]
         effects += [SendUpstream(event) for event in self._greeting]
         self._greeting.clear()
@@ -152,7 +152,7 @@ class Conversation:
             case HangUp():
                 return [End(None)]
             case TypedText(text) if self._live:
-                self._last_activity_at = now
+                self._caller_active_at = now
                 return self._with_status(
                     [*self._interrupt(now, by_client=True, cancel=True), *self._typed(text, now)]
                 )
@@ -160,7 +160,7 @@ class Conversation:
                 self._early_texts.append(text)
                 return []
             case BargeIn() if self._live and self._replies.is_audible():
-                self._last_activity_at = now
+                self._caller_active_at = now
                 return self._with_status(self._interrupt(now, by_client=True, cancel=True))
             case PlaybackReport(response_id, played_ms):
                 return self._with_status(self._replies.reported(response_id, played_ms, now))
@@ -173,13 +173,13 @@ class Conversation:
             return self._replies.audio(event, now)
         match event:
             case service.SpeechStarted(item_id, audio_start_ms):
-                self._last_activity_at = now
+                self._caller_active_at = now
                 effects = self._speech_started(audio_start_ms, now)
                 self._move_input("speech started", Speaking(item_id))
             case service.SpeechStopped() | service.SpeechCommitted():
                 effects = []
                 if isinstance(self._input, Speaking):
-                    self._last_activity_at = now
+                    self._caller_active_at = now
                     self._move_input("speech stopped", Committed(now))
             case service.CallerTranscriptDelta(item_id, text):
                 effects = [Send(UserTranscriptDelta(text, item_id))] if text else []
@@ -240,9 +240,14 @@ class Conversation:
         return self._replies.close(now)
 
     def active_at(self, now: float) -> float:
-        """When somebody last spoke or typed: `now` while the caller speaks or a response is under way."""
-        busy = isinstance(self._input, Speaking) or self._replies
-        return now if busy else max(self._last_activity_at, self._replies.last_ended_at)
+        """When anybody last spoke or typed: `now` while the caller speaks or a response is under way."""
+        if self._replies:
+            return now
+        return max(self.caller_active_at(now), self._replies.last_ended_at)
+
+    def caller_active_at(self, now: float) -> float:
+        """When the caller last spoke or typed: `now` while the caller speaks."""
+        return now if isinstance(self._input, Speaking) else self._caller_active_at
 
     # ------------------------------------------------------------------------------------ the caller's side
 

@@ -24,7 +24,7 @@ from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
 from app.interruption import InterruptionPolicy
 from app.lifecycle import Lifecycle
-from app.limits import BadMessages, CallLimits
+from app.limits import BadMessages, CallLimits, SilencePolicy
 from app.messages import (
     BYTES_PER_MS,
     CATALOGUE,
@@ -43,7 +43,7 @@ from app.turns import Effect, End, Send, SendUpstream
 from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
 from app.voicelive.endpoint import OpeningFailedError, OpenSession, VoiceLiveEndpoint, loggable
 from app.voicelive.events import MalformedEventError, ServiceError
-from app.voicelive.session import ClientEvent, greeting
+from app.voicelive.session import ClientEvent, greeting, say
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,13 @@ class VoiceLiveSessionManager:
                 prefix_padding_ms=settings.vad_prefix_padding_ms,
             ),
         )
-        self._limits = CallLimits(settings.max_call_duration_s, settings.idle_timeout_s, self._clock())
+        silence = SilencePolicy(
+            settings.idle_timeout_s,
+            settings.reprompt_after_s,
+            reprompt=say(settings, settings.reprompt_text),
+            goodbye=say(settings, settings.goodbye_text) if settings.goodbye_text else (),
+        )
+        self._limits = CallLimits(settings.max_call_duration_s, silence, self._clock())
         self._bad_messages = BadMessages()
         self._caller_audio = CallerAudioBuffer()
         self._recent = RecentTranscripts()
@@ -392,7 +398,9 @@ class VoiceLiveSessionManager:
             if self._link is None:
                 self.tick()
             if self._session is not None:
-                self._perform(self._limits.tick(self._conversation.active_at(now), now))
+                active_at = self._conversation.active_at(now)
+                caller_active_at = self._conversation.caller_active_at(now)
+                self._perform(self._limits.tick(active_at, caller_active_at, now))
                 await self._foresee_expiry(self._session)
 
     async def _foresee_expiry(self, session: OpenSession) -> None:

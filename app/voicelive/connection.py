@@ -22,7 +22,8 @@ from app.voicelive.credentials import SocketCredentials
 from app.voicelive.events import ServerEvent, parse_server_event
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-HEARTBEAT_S: Final = 10
+HEARTBEAT_S: Final = 6
+"""aiohttp pings this often and waits half of it for the pong: a dead peer is found within 9 s."""
 CLOSE_TIMEOUT_S: Final = 0.8
 """Voice Live is given this long to answer our close frame: an open session costs money."""
 

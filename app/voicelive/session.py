@@ -41,18 +41,21 @@ def session_update(settings: Settings) -> ClientEvent:
 
 
 def greeting(settings: Settings) -> list[ClientEvent]:
-    """What makes the agent speak first; empty where it shall not.
+    """What makes the agent speak first; empty where it shall not."""
+    if not settings.enable_proactive_greeting:
+        return []
+    text = settings.greeting_text
+    return [response_create()] if text is None else say(settings, text)
+
+
+def say(settings: Settings, text: str) -> list[ClientEvent]:
+    """What makes the agent say exactly this.
 
     A classic agent's api-version (2025-10-01) has no `pre_generated_assistant_message`, so a system item
     asks for the exact text there.
     """
-    if not settings.enable_proactive_greeting:
-        return []
-    text = settings.greeting_text
-    if text is None:
-        return [response_create()]
     if isinstance(settings.agent_mode, ClassicAgent):
-        wish = f'Greet the caller now by saying exactly this text and nothing else: "{text}"'
+        wish = f'Speak to the caller now by saying exactly this text and nothing else: "{text}"'
         item = models.SystemMessageItem(content=[models.InputTextContentPart(text=wish)])
         return [_sendable(models.ClientEventConversationItemCreate(item=item)), response_create()]
     message = models.AssistantMessageItem(content=[models.OutputTextContentPart(text=text)])
