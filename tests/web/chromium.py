@@ -1,6 +1,6 @@
 """Debian's Chromium, headless, with a sound file in place of a microphone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,10 +19,13 @@ FLAGS = (
 
 
 @asynccontextmanager
-async def chromium(microphone: Path | None = None, *, allow: bool = True) -> AsyncIterator[Browser]:
+async def chromium(
+    microphone: Path | None = None, *, allow: bool = True, names: Mapping[str, str] | None = None
+) -> AsyncIterator[Browser]:
     """A browser whose microphone plays `microphone` once from its opening; without a file it has none.
 
-    `allow` is how its visitor answers when a page asks for the microphone.
+    `allow` is how its visitor answers when a page asks for the microphone; `names` are hosts that it finds
+    at these addresses.
     """
     flags = list(FLAGS)
     if microphone:
@@ -32,6 +35,10 @@ async def chromium(microphone: Path | None = None, *, allow: bool = True) -> Asy
         ]
     if allow:
         flags += ["--use-fake-ui-for-media-stream"]
+    if names:
+        flags += [
+            f"--host-resolver-rules={','.join(f'MAP {name} {address}' for name, address in names.items())}"
+        ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags, headless=True)
         try:

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from app.page import HEADERS, WEB
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long a test waits for what must happen: never the thing measured, only the end of a failing test."""
 
 
@@ -35,15 +35,20 @@ class ScriptedCall:
         self.close_code: int | None = None
         self._request = request
         self._changed = asyncio.Condition()
+        self._close_with: int | None = None
         self._read = 0
 
     async def run(self) -> None:
         """Receives until the page or the test closes."""
         async for message in self.socket:
+            if self._close_with is not None:
+                # By the task that reads: then it waits for the page to answer and does not cut it off.
+                await self.socket.close(code=self._close_with)
+                break
             async with self._changed:
                 if message.type is WSMsgType.BINARY:
                     self.frames.append(message.data)
-                else:
+                elif message.type is WSMsgType.TEXT:
                     self.messages.append(json.loads(message.data))
                     if self._answers_pings and self.messages[-1] == {"type": "ping"}:
                         await self.send("pong")
@@ -105,7 +110,8 @@ class ScriptedCall:
 
     async def close(self, code: int) -> None:
         """A close frame with this code."""
-        await self.socket.close(code=code)
+        self._close_with = code
+        await self.socket.ping()  # the page's answer wakes the reader
 
     def vanish(self) -> None:
         """The connection breaks without a word."""
@@ -165,7 +171,7 @@ class ScriptedGateway:
     async def _voice(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_calls:
             return web.json_response({"error": {"code": "capacity", "message": ""}}, status=self.refuse_calls)
-        socket = web.WebSocketResponse(protocols=["voice-live.v1"], max_msg_size=64 * 1024)
+        socket = web.WebSocketResponse(protocols=["voice-live.v1"], autoping=False)
         await socket.prepare(request)
         call = ScriptedCall(socket, request, answers_pings=self.answers_pings)
         self._calls.put_nowait(call)

@@ -11,7 +11,7 @@ from app.messages import CATALOGUE, ErrorCode
 from tests.web.chromium import chromium
 from tests.web.scripted_gateway import ScriptedGateway, scripted_gateway
 from tests.web.signals import tone
-from tests.web.visitor import ScriptedVisitor, visiting
+from tests.web.visitor import ScriptedVisitor, Visitor, opened_page, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -67,10 +67,15 @@ class TestMicrophone:
         await visitor.page.click("#start")
         await fails_with(visitor, title, "then try again")
 
-    async def test_the_page_is_not_secure(self, visitor: ScriptedVisitor) -> None:
-        await visitor.page.evaluate("() => { MediaDevices.prototype.getUserMedia = undefined; }")
-        await visitor.page.click("#start")
-        await fails_with(visitor, "No microphone on this address", "https")
+    async def test_the_page_is_not_secure(self, gateway: ScriptedGateway) -> None:
+        async with chromium(names={"insecure.test": "127.0.0.1"}) as browser:
+            address = gateway.url.replace("127.0.0.1", "insecure.test")
+            async with opened_page(browser, address) as page:
+                await page.click("#start")
+                visitor = Visitor(page)
+                await visitor.until_phase("failed")
+                assert await visitor.read("#headline") == "No microphone on this address"
+                assert "https" in await visitor.read("#explanation")
 
     async def test_it_goes_away_in_the_call_and_there_is_no_other(self, visitor: ScriptedVisitor) -> None:
         await visitor.call()

@@ -55,9 +55,13 @@ class Visitor:
 
         The page is asked from outside: its policy forbids what Playwright's own waiting evaluates inside.
         """
-        async with asyncio.timeout(PATIENCE_S):
-            while not await self.page.evaluate(condition, argument):  # noqa: ASYNC110 - another process is asked
-                await asyncio.sleep(POLL_S)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not await self.page.evaluate(condition, argument):  # noqa: ASYNC110 - asks another process
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            shown = await self.page.inner_text("main")
+            raise AssertionError(f"never true: {condition} of {argument}; the page shows: {shown}") from None
 
     async def until_phase(self, phase: str) -> None:
         """Waits until the page is in this phase."""

@@ -19,8 +19,6 @@ const FAILURES = {
  * @returns {Promise<MediaStream>}
  */
 async function openStream(deviceId) {
-  // Browsers hide the API on pages that are neither https nor localhost.
-  if (!navigator.mediaDevices?.getUserMedia) throw new CallFailure('microphone_insecure');
   try {
     return await navigator.mediaDevices.getUserMedia({
       audio: {
@@ -38,9 +36,11 @@ async function openStream(deviceId) {
 }
 
 export class Microphone {
-  /** @param {AudioContext} context */
-  static load(context) {
-    return context.audioWorklet.addModule(WORKLET);
+  /** @param {AudioContext} context @returns {Promise<void>} @throws {CallFailure} */
+  static async load(context) {
+    // Browsers hide these on pages that are neither https nor localhost.
+    if (!navigator.mediaDevices || !context.audioWorklet) throw new CallFailure('microphone_insecure');
+    await context.audioWorklet.addModule(WORKLET);
   }
 
   /**

@@ -195,7 +195,8 @@ export class VoiceLiveCall extends EventTarget {
     context.onstatechange = () => {
       if (context.state !== 'running' && context.state !== 'closed') context.resume().catch(() => {});
     };
-    await Promise.all([Microphone.load(context), Playout.load(context)]);
+    await Microphone.load(context);
+    await Playout.load(context);
     if (this.#state !== 'microphone') return;
     this.#playout = new Playout(
       context,

@@ -198,7 +198,7 @@ describe('hold and resume', () => {
 });
 
 test('whatever happens, in any order: no click, one end for each response, never more played than came', () => {
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= 40; seed++) {
     const random = randomNumbers(seed);
     const pick = (count) => Math.floor(count * random.next().value);
     const speaker = new Speaker([44100, 48000][pick(2)]);
@@ -219,7 +219,7 @@ test('whatever happens, in any order: no click, one end for each response, never
     }
     for (let i = 0; i <= current; i++) speaker.buffer.resume(`r${i}`);
     if (received[`r${current}`]) speaker.buffer.end(`r${current}`);
-    speaker.play(10_000);
+    speaker.play(Object.values(received).reduce((sum, milliseconds) => sum + milliseconds, 1000));
     const ends = speaker.events.filter(({ type }) => type === 'finished' || type === 'cleared');
     assert.deepEqual(ends.map(({ id }) => id).sort(), Object.keys(received).sort(), `seed ${seed}`);
     for (const { type, id, playedMs } of ends) {
