@@ -247,6 +247,7 @@ class SessionPipeline:
         if start.call is not None:
             arguments = arguments_for(start.call)
             await self._carry_out(self._session.reply_call(response_id, start.call.name, arguments))
+            await self._carry_out(self._session.reply_finished(response_id))
             return
         speaker = None
         if start.audio_format is not None:

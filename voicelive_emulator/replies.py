@@ -127,7 +127,7 @@ class Replies:
             return []
         response, _ = self._going_on[response_id]
         events: list[Event] = []
-        if response.item is None:
+        if not isinstance(response.item, MessageItem):
             item_id = self._new_item_id()
             status = self._config.profile.open_item_status
             events += self._open(
@@ -140,7 +140,10 @@ class Replies:
         if response_id not in self._going_on:
             return []
         response, _ = self._going_on[response_id]
-        placed = [replace(word, offset_ms=word.offset_ms + round(response.audio_ms)) for word in words]
+        if not isinstance(response.item, MessageItem):
+            return []
+        spoken_ms = round(response.item.audio_ms)
+        placed = [replace(word, offset_ms=word.offset_ms + spoken_ms) for word in words]
         return _sends(response.add_words(placed))
 
     def add_audio(self, response_id: str, audio: bytes, duration_ms: float, now: float) -> list[Effect]:
@@ -148,23 +151,25 @@ class Replies:
         if response_id not in self._going_on:
             return []
         response, _ = self._going_on[response_id]
-        if response.first_audio_at is None and isinstance(response.item, MessageItem):
+        if not isinstance(response.item, MessageItem):
+            return []
+        if response.item.audio_ms == 0:
             self._playing = [playback for playback in self._playing if playback.ends_at > now]
             started_at = max([now, *(playback.ends_at for playback in self._playing)])
             self._playing.append(_Playback(response.item, started_at))
             self.has_spoken = True
-        return _sends(response.add_audio(audio, duration_ms, now))
+        return _sends(response.add_audio(audio, duration_ms))
 
     def call_function(self, response_id: str, name: str, arguments: str) -> list[Effect]:
-        """The answer is a function call; the response ends with it."""
+        """The answer is, or goes on with, a function call. Several may follow each other."""
         if response_id not in self._going_on:
             return []
         response, _ = self._going_on[response_id]
         call_id = self._events.new_id("call", _CALL_ID_LENGTH)
         status = self._config.profile.open_item_status
         item = FunctionCallItem(self._new_item_id(), name, call_id, status=status)
-        events = [*self._open(response, item), *response.add_arguments(arguments)]
-        return [*_sends(events), *self.finish(response_id)]
+        events = self._open(response, item)
+        return _sends([*events, *response.add_arguments(arguments), *response.close()])
 
     def finish(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:
         """Everything was said, or as much as the limit of tokens allows."""

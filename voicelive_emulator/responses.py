@@ -6,7 +6,7 @@ what was opened, done. A response that is cut off closes everything that it open
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pybase64
@@ -58,9 +58,13 @@ class Response:
     prompt: Prompt
     status: str = "in_progress"
     item: MessageItem | FunctionCallItem | None = None
+    """The item that is being generated; None before the first and between two."""
+    items: list[MessageItem | FunctionCallItem] = field(default_factory=list)
     text: str = ""
-    audio_ms: float = 0.0
-    first_audio_at: float | None = None
+    """The text of `item` so far."""
+    output_text: str = ""
+    """Everything that was written: texts and arguments."""
+    output_audio_ms: float = 0.0
 
     @property
     def speaks(self) -> bool:
@@ -72,16 +76,12 @@ class Response:
         return [self.events.event("response.created", response=self._echo(None, None))]
 
     def open(self, item: MessageItem | FunctionCallItem, previous_item_id: str | None) -> list[Event]:
-        """Begin the item that the model's first words are for."""
+        """Begin the item that the model's next words are for; the one before is closed."""
+        events = self.close()
         self.item = item
-        events = [
-            self.events.event(
-                "response.output_item.added",
-                response_id=self.response_id,
-                output_index=0,
-                item=item.echo(),
-            )
-        ]
+        self.items.append(item)
+        self.text = ""
+        events.append(self._about_item("response.output_item.added", item))
         if self.options.in_conversation:
             events.append(
                 self.events.event(
@@ -97,6 +97,7 @@ class Response:
     def add_text(self, text: str) -> list[Event]:
         """Go on with text: word by word, as a model writes."""
         self.text += text
+        self.output_text += text
         name = "response.audio_transcript.delta" if self.speaks else "response.text.delta"
         item = self._message()
         if not item.truncated:
@@ -104,7 +105,7 @@ class Response:
         return [self._about_part(name, delta=delta) for delta in _DELTA.findall(text) or [text]]
 
     def add_words(self, words: "Sequence[Word]") -> list[Event]:
-        """Say where words lie in the audio of the response; `offset_ms` counts from its beginning."""
+        """Say where words lie in the audio of the item; `offset_ms` counts from its beginning."""
         self._message().words.extend(words)
         if not self.options.with_word_timestamps:
             return []
@@ -119,12 +120,10 @@ class Response:
             for word in words
         ]
 
-    def add_audio(self, audio: bytes, duration_ms: float, now: float) -> list[Event]:
+    def add_audio(self, audio: bytes, duration_ms: float) -> list[Event]:
         """Go on with audio in the output format."""
-        if self.first_audio_at is None:
-            self.first_audio_at = now
-        self.audio_ms += duration_ms
-        self._message().audio_ms = self.audio_ms
+        self.output_audio_ms += duration_ms
+        self._message().audio_ms += duration_ms
         delta = pybase64.b64encode(audio).decode("ascii")
         return [self._about_part("response.audio.delta", delta=delta)]
 
@@ -134,10 +133,11 @@ class Response:
         if not isinstance(item, FunctionCallItem):
             raise TypeError("arguments belong to a function call that was opened")
         item.arguments = arguments
+        self.output_text += arguments
         head: dict[str, Any] = {
             "response_id": self.response_id,
             "item_id": item.item_id,
-            "output_index": 0,
+            "output_index": self._output_index,
             "call_id": item.call_id,
         }
         pieces = [
@@ -149,27 +149,26 @@ class Response:
         events.append(self.events.event(f"{name}.done", **head, name=item.name, arguments=arguments))
         return events
 
+    def close(self, status: str = "completed") -> list[Event]:
+        """End the item that is being generated, if there is one."""
+        item, events = self.item, []
+        if item is not None:
+            item.status = "completed" if status == "completed" else "incomplete"
+            if isinstance(item, MessageItem):
+                events += self._close_part(item)
+            events.append(self._about_item("response.output_item.done", item))
+        self.item = None
+        return events
+
     def finish(self, status: str, status_details: Event | None = None) -> list[Event]:
         """End with `completed`, `cancelled`, `incomplete` or `failed`; nothing of the response follows."""
         self.status = status
-        events: list[Event] = []
-        if self.item is not None:
-            self.item.status = "completed" if status == "completed" else "incomplete"
-            if isinstance(self.item, MessageItem):
-                events += self._close_part(self.item)
-            events.append(
-                self.events.event(
-                    "response.output_item.done",
-                    response_id=self.response_id,
-                    output_index=0,
-                    item=self.item.echo(),
-                )
-            )
+        events = self.close(status)
         spent = usage(
             input_text=self.prompt.text,
             input_audio_ms=self.prompt.audio_ms,
-            output_text=self.item.arguments if isinstance(self.item, FunctionCallItem) else self.text,
-            output_audio_ms=self.audio_ms,
+            output_text=self.output_text,
+            output_audio_ms=self.output_audio_ms,
         )
         events.append(self.events.event("response.done", response=self._echo(status_details, spent)))
         return events
@@ -196,10 +195,19 @@ class Response:
             event_type,
             response_id=self.response_id,
             item_id=item_id,
-            output_index=0,
+            output_index=self._output_index,
             content_index=0,
             **fields,
         )
+
+    def _about_item(self, event_type: str, item: MessageItem | FunctionCallItem) -> Event:
+        return self.events.event(
+            event_type, response_id=self.response_id, output_index=self._output_index, item=item.echo()
+        )
+
+    @property
+    def _output_index(self) -> int:
+        return len(self.items) - 1
 
     def _message(self) -> MessageItem:
         if not isinstance(self.item, MessageItem):
@@ -208,7 +216,7 @@ class Response:
 
     def _echo(self, status_details: Event | None, spent: Event | None) -> Event:
         options = self.options
-        output = [] if self.status == "in_progress" or self.item is None else [self.item.echo()]
+        output = [] if self.status == "in_progress" else [item.echo() for item in self.items]
         return {
             "object": "realtime.response",
             "id": self.response_id,

@@ -147,7 +147,7 @@ class Session:
         return self._replies.add_audio(response_id, audio, duration_ms, now)
 
     def reply_call(self, response_id: str, name: str, arguments: str) -> list[Effect]:
-        """The response is a function call and ends with it."""
+        """The response calls a function; `reply_finished` ends it."""
         return [*self._turns.release(), *self._replies.call_function(response_id, name, arguments)]
 
     def reply_finished(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:

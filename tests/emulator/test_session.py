@@ -486,7 +486,10 @@ class TestFunctions:
         driver.say("How much?")
         reply = driver.start_reply(tool_choice="required")
         arguments = '{"plan": "plus"}'
-        events = sent(driver.take(driver.session.reply_call(reply.response_id, "get_price", arguments)))
+        driver.effects.clear()
+        driver.take(driver.session.reply_call(reply.response_id, "get_price", arguments))
+        driver.take(driver.session.reply_finished(reply.response_id))
+        events = driver.events
         item = events[0]["item"]
         assert (item["name"], item["arguments"], item["status"]) == ("get_price", "", "in_progress")
         done = next(e for e in events if e["type"] == "response.function_call_arguments.done")
@@ -500,6 +503,31 @@ class TestFunctions:
         history = driver.start_reply().history
         assert history[-1].role == "system"
         assert "39 dollars" in history[-1].text
+
+    def test_an_answer_may_speak_first_and_then_call_several(self) -> None:
+        driver = Driver()
+        driver.update(tools=list(self.TOOLS))
+        driver.say("How much, and when?")
+        reply = driver.start_reply()
+        driver.speak(reply, "Let me look. ", milliseconds=200)
+        for name in ("get_price", "book_call"):
+            driver.take(driver.session.reply_call(reply.response_id, name, "{}"))
+        driver.take(driver.session.reply_text(reply.response_id, "Done."))
+        driver.take(driver.session.reply_finished(reply.response_id))
+        done = driver.events[-1]["response"]
+        assert [item["type"] for item in done["output"]] == [
+            "message",
+            "function_call",
+            "function_call",
+            "message",
+        ]
+        assert {item["status"] for item in done["output"]} == {"completed"}
+        for event_type in ("response.output_item.added", "response.output_item.done"):
+            events = [event for event in driver.events if event["type"] == event_type]
+            assert [event["output_index"] for event in events] == [0, 1, 2, 3]
+            assert [event["item"]["id"] for event in events] == [item["id"] for item in done["output"]]
+        texts = [event for event in driver.events if event["type"] == "response.audio_transcript.done"]
+        assert [event["transcript"] for event in texts] == ["Let me look. ", "Done."]
 
 
 WORDS = [Word("One", 0, 400), Word("two,", 400, 400), Word("three.", 800, 400)]
@@ -792,7 +820,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.take(session.reply_finished(response_id))
             case "fail":
                 self.take(session.reply_failed(response_id))
-            case "call" if not opened:
+            case "call":
                 self.take(session.reply_call(response_id, "f", "{}"))
 
     def speaks(self, response_id: str) -> bool:
