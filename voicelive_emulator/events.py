@@ -60,3 +60,9 @@ class Events:
             "event_id": event_id,
         }
         return self.event("error", error=details)
+
+
+def event_id_of(event: object) -> str | None:
+    """Return the id that a client gave its event; None where there is none."""
+    event_id = event.get("event_id") if isinstance(event, dict) else None
+    return event_id if isinstance(event_id, str) else None

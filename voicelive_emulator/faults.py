@@ -17,6 +17,8 @@ import orjson
 
 from voicelive_emulator.events import Event
 
+AUDIO_DELTAS: Final = frozenset({"response.audio.delta", "response.output_audio.delta"})
+"""The events that carry audio, in the names of Voice Live and of OpenAI."""
 UPGRADE_KINDS: Final = frozenset({"refuse", "redirect", "slow_handshake"})
 SESSION_KINDS: Final = frozenset({"fail_response", "fail_transcription", "expire"})
 WIRE_KINDS: Final = frozenset(
@@ -202,7 +204,7 @@ class FaultPlan:
 
     def _late(self, event: Event) -> list[Action]:
         """Return audio of a cancelled response that comes after its end."""
-        if event["type"] == "response.audio.delta":
+        if event["type"] in AUDIO_DELTAS:
             self._last_audio = event
         cancelled = event["type"] == "response.done" and event["response"]["status"] == "cancelled"
         last = self._last_audio
@@ -219,6 +221,6 @@ def _made_up(event_type: str, **fields: Any) -> Frame:
 
 
 def _belongs_to_an_answer(event: Event) -> bool:
-    if event["type"] == "conversation.item.created":
+    if event["type"].startswith("conversation.item.") and "item" in event:
         return bool(event["item"].get("role") == "assistant")
     return bool(event["type"].startswith("response."))

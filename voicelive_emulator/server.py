@@ -22,6 +22,7 @@ from voicelive_emulator.entra import TokenIssuer
 from voicelive_emulator.events import Events
 from voicelive_emulator.failures import described
 from voicelive_emulator.faults import Fault, FaultPlan, UnknownFault, parse_faults
+from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.pipeline import SessionPipeline
 from voicelive_emulator.profiles import profile_for
 from voicelive_emulator.session import Session
@@ -127,6 +128,7 @@ class Emulator:
             hearing=config.hearing(),
             lifetime_s=lifetime_s,
             faults=plan,
+            names=OpenAINames(events, asked=request.query.get("names") == "openai"),
         )
         self._sessions.add(pipeline)
         opened_at = time.monotonic()
