@@ -436,7 +436,9 @@ class TestGatewayPolicy:
         assert call.upstream_types() == ["response.create"]
 
 
-RESPONSES = st.sampled_from(["resp_1", "resp_2", "resp_3", "resp_4", "resp_5"])
+WHICH = st.integers(0, 3)
+"""Which of the responses that there were, counted from the newest."""
+
 ITEMS = st.sampled_from(["item_1", "item_2", "item_3", "item_4"])
 
 
@@ -445,7 +447,10 @@ class AdversarialCall(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.call = VirtualCall(response_timeout_s=5.0, greeting=[{"type": "greeting"}])
+        self.by_gateway = False
+        self.call = VirtualCall()
+        self.responses: list[str] = []
+        self.reported: set[str] = set()
 
     @initialize(lead_ms=st.sampled_from([0, 200, 1000]), by_gateway=st.booleans())
     def begin(self, lead_ms: int, by_gateway: bool) -> None:
@@ -458,37 +463,53 @@ class AdversarialCall(RuleBasedStateMachine):
         )
         self.call.start()
 
-    @rule(response=RESPONSES)
-    def created(self, response: str) -> None:
-        self.call.service(service.ResponseCreated(response))
+    def response(self, which: int) -> str:
+        """One of the responses, or one that Voice Live never created."""
+        return self.responses[-1 - which] if which < len(self.responses) else "resp_unknown"
 
-    @rule(response=RESPONSES, ms=st.integers(1, 3000))
-    def audio(self, response: str, ms: int) -> None:
+    @rule(ms=st.integers(100, 5000))
+    def agent_begins(self, ms: int) -> None:
+        self.responses.append(f"resp_{len(self.responses)}")
+        self.call.agent_speaks(self.responses[-1], "yes of course", ms)
+
+    @rule(which=WHICH)
+    def agent_finishes(self, which: int) -> None:
+        self.call.agent_finishes(self.response(which), "yes of course")
+
+    @rule()
+    def created(self) -> None:
+        self.responses.append(f"resp_{len(self.responses)}")
+        self.call.service(service.ResponseCreated(self.responses[-1]))
+
+    @rule(which=WHICH)
+    def created_again(self, which: int) -> None:
+        if self.responses:
+            self.call.service(service.ResponseCreated(self.response(which % len(self.responses))))
+
+    @rule(which=WHICH, ms=st.integers(1, 3000))
+    def audio(self, which: int, ms: int) -> None:
+        response = self.response(which)
         self.call.service(service.AudioDelta(response, f"msg_{response}", speech(response, ms)))
 
-    @rule(response=RESPONSES, text=st.sampled_from(["", "yes ", "of course "]))
-    def transcript(self, response: str, text: str) -> None:
-        self.call.service(service.AgentTranscriptDelta(response, text))
+    @rule(which=WHICH, text=st.sampled_from(["", "yes ", "of course "]))
+    def transcript(self, which: int, text: str) -> None:
+        self.call.service(service.AgentTranscriptDelta(self.response(which), text))
 
-    @rule(response=RESPONSES)
-    def transcript_done(self, response: str) -> None:
-        self.call.service(service.AgentTranscriptDone(response, "yes of course"))
+    @rule(which=WHICH, offset=st.integers(0, 3000))
+    def word(self, which: int, offset: int) -> None:
+        self.call.service(service.WordTimestamp(self.response(which), "yes", offset, 200))
 
-    @rule(response=RESPONSES, offset=st.integers(0, 3000))
-    def word(self, response: str, offset: int) -> None:
-        self.call.service(service.WordTimestamp(response, "yes", offset, 200))
-
-    @rule(response=RESPONSES)
-    def text(self, response: str) -> None:
-        self.call.service(service.AgentTextDelta(response, "written"))
+    @rule(which=WHICH)
+    def text(self, which: int) -> None:
+        self.call.service(service.AgentTextDelta(self.response(which), "written"))
 
     @rule(
-        response=RESPONSES,
+        which=WHICH,
         status=st.sampled_from(["completed", "cancelled", "failed", "incomplete", "strange"]),
         calls_function=st.booleans(),
     )
-    def done(self, response: str, status: str, calls_function: bool) -> None:
-        self.call.service(service.ResponseDone(response, status, calls_function))
+    def done(self, which: int, status: str, calls_function: bool) -> None:
+        self.call.service(service.ResponseDone(self.response(which), status, calls_function))
 
     @rule(item=ITEMS)
     def speech_started(self, item: str) -> None:
@@ -496,6 +517,19 @@ class AdversarialCall(RuleBasedStateMachine):
         before = len(self.call.cleared)
         self.call.caller_starts(item)
         assert set(self.call.cleared[before:]) == (set() if self.by_gateway else audible)
+
+    @rule(item=ITEMS, seconds=st.sampled_from([0.1, 0.4, 1.0]), text=st.sampled_from(["", "okay", "Wait!"]))
+    def caller_makes_a_sound(self, item: str, seconds: float, text: str) -> None:
+        self.call.caller_starts(item)
+        self.call.advance(seconds)
+        self.call.caller_stops(f"{item}_{len(self.call.messages)}", text)
+
+    @rule(item=ITEMS, played_ms=st.integers(0, 10_000))
+    def caller_interrupts_and_the_client_reports(self, item: str, played_ms: int) -> None:
+        self.call.caller_starts(item)
+        for response in self.call.cleared[-1:]:
+            self.reported.add(response)
+            self.call.client(PlaybackReport(response, played_ms))
 
     @rule(item=ITEMS)
     def speech_stopped(self, item: str) -> None:
@@ -525,9 +559,10 @@ class AdversarialCall(RuleBasedStateMachine):
     def typed(self) -> None:
         self.call.client(TypedText("hello"))
 
-    @rule(response=RESPONSES, played_ms=st.integers(0, 10_000))
-    def playback(self, response: str, played_ms: int) -> None:
-        self.call.client(PlaybackReport(response, played_ms))
+    @rule(which=WHICH, played_ms=st.integers(0, 10_000))
+    def playback(self, which: int, played_ms: int) -> None:
+        self.reported.add(self.response(which))
+        self.call.client(PlaybackReport(self.response(which), played_ms))
 
     @rule(seconds=st.sampled_from([0.0, 0.05, 0.3, 1.0, 7.0]))
     def time_passes(self, seconds: float) -> None:
@@ -587,6 +622,20 @@ class AdversarialCall(RuleBasedStateMachine):
         assert len(ends) == len(set(ends))
 
     @invariant()
+    def a_response_is_over_when_it_has_been_played(self) -> None:
+        """Unless the client says so earlier: no sooner than its audio takes, from its first byte on."""
+        begins: dict[str, float] = {}
+        for sent, at in zip(self.call.to_client, self.call.sent_at, strict=True):
+            if isinstance(sent, Status) and sent.response_id:
+                begins.setdefault(sent.response_id, at)
+                continue
+            if not isinstance(sent, AgentTranscript) or sent.interrupted:
+                continue
+            if sent.response_id not in self.reported:
+                played_s = at - begins[sent.response_id]
+                assert played_s >= self.call.heard_ms(sent.response_id) / 1000 - 0.001
+
+    @invariant()
     def upstream_is_told_once_and_never_more_than_was_sent(self) -> None:
         for kind, key in (("conversation.item.truncate", "item_id"), ("response.cancel", "response_id")):
             told = [event[key] for event in self.call.upstream if event["type"] == kind]
@@ -604,7 +653,8 @@ class AdversarialCall(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Every response that was announced ends, once everything has had its time."""
         self.call.advance(600)
-        assert self._audible() == set()
+        announced = {m.response_id for m in self.call.messages if isinstance(m, Status) and m.response_id}
+        assert announced <= {transcript.response_id for transcript in self.call.agent_transcripts}
 
 
 AdversarialCall.TestCase.settings = settings(

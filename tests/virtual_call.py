@@ -30,6 +30,7 @@ class VirtualCall:
     greeting: list[ClientEvent] = field(default_factory=list)
     now: float = 100.0
     to_client: list[ServerMessage | bytes] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
     upstream: list[ClientEvent] = field(default_factory=list)
     ended: list[End] = field(default_factory=list)
 
@@ -134,16 +135,20 @@ class VirtualCall:
         for effect in effects:
             match effect:
                 case Send(message):
-                    self.to_client.append(message)
+                    self._to_client(message)
                 case SendUpstream(event):
                     self.upstream.append(event)
                 case End():
                     self.ended.append(effect)
         while (released := self.conversation.release(self.now)) is not None:
-            self.to_client.append(released)
+            self._to_client(released)
+
+    def _to_client(self, sent: ServerMessage | bytes) -> None:
+        self.to_client.append(sent)
+        self.sent_at.append(self.now)
 
 
 def speech(response_id: str, ms: int) -> bytes:
     """Audio that says which response it is of."""
-    number = sum(response_id.encode()) % 30_000
+    number = 1 + int("".join(filter(str.isdigit, response_id)) or 0)
     return number.to_bytes(2, "little") * (ms * BYTES_PER_MS // 2)
