@@ -3,16 +3,17 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Any, Final
+from contextlib import aclosing
+from typing import Final
 
-import orjson
-
-from voicelive_emulator.agents import Agent
+from voicelive_emulator.agents import Agent, CallFunction
 from voicelive_emulator.audio import SYNTHESIS_RATE_HZ, OutputEncoder
 from voicelive_emulator.clauses import split_clauses
-from voicelive_emulator.effects import FunctionCall, StartReply
+from voicelive_emulator.effects import StartReply
+from voicelive_emulator.function_calls import simplest_arguments
+from voicelive_emulator.pacing import Pacer
 from voicelive_emulator.speech_models import SpeechModels
-from voicelive_emulator.synthesis import Speech, Word
+from voicelive_emulator.synthesis import Speech, SpeechStream, Word
 from voicelive_emulator.usage import text_tokens
 from voicelive_emulator.workers import Workers
 
@@ -58,7 +59,8 @@ def _later_clauses(text: str) -> list[str]:
 class Speaker:
     """Makes the audio of one response."""
 
-    def __init__(self, models: SpeechModels, workers: Workers, audio_format: str) -> None:
+    def __init__(self, models: SpeechModels, workers: Workers, audio_format: str, pacer: Pacer) -> None:
+        self.pacer = pacer
         self._models = models
         self._workers = workers
         self._encoder = OutputEncoder(audio_format)
@@ -69,7 +71,13 @@ class Speaker:
     async def speak(self, clause: str) -> AsyncGenerator[tuple[Sequence[Word], bytes]]:
         """Yield the clause in pieces: the words that lie in the audio from here on, and audio to send."""
         pieces = self._models.synthesizer.stream(clause)
-        while (piece := await self._workers.run(self._due(), self._next, pieces)) is not None:
+        while True:
+            if isinstance(pieces, SpeechStream) and pieces.is_ready:
+                piece = self._next(pieces)
+            else:
+                piece = await self._workers.run(self._due(), self._next, pieces)
+            if piece is None:
+                return
             yield piece
 
     def _due(self) -> float:
@@ -105,18 +113,21 @@ class Wording:
         self._agent = agent
         self.cut_short = False
         """Whether the text was longer than the response may be."""
+        self.calls: list[CallFunction] = []
+        """The functions that the agent calls after its words; known once `pieces` has ended."""
 
     async def pieces(self) -> AsyncGenerator[str]:
         """Yield the text, to the last word that fits into the limit of tokens."""
         text = ""
-        async for piece in self._all():
-            kept = self._that_fits(text, piece)
-            if kept:
-                yield kept
-            if len(kept) < len(piece):
-                self.cut_short = True
-                return
-            text += piece
+        async with aclosing(self._all()) as pieces:
+            async for piece in pieces:
+                kept = self._that_fits(text, piece)
+                if kept:
+                    yield kept
+                if len(kept) < len(piece):
+                    self.cut_short = True
+                    return
+                text += piece
 
     def _that_fits(self, text: str, piece: str) -> str:
         limit = self._start.max_tokens
@@ -129,35 +140,19 @@ class Wording:
             kept += word
         return kept
 
-    async def _all(self) -> AsyncIterator[str]:
-        if self._start.verbatim is not None:
-            yield self._start.verbatim
+    async def _all(self) -> AsyncGenerator[str]:
+        start = self._start
+        if start.verbatim is not None:
+            yield start.verbatim
             return
-        async for piece in self._agent.reply(self._start.history):
-            yield piece
-
-
-def arguments_for(call: FunctionCall) -> str:
-    """Return arguments that fit the function's JSON schema: for each required property the simplest value."""
-    return orjson.dumps(_example(call.parameters)).decode()
-
-
-def _example(schema: dict[str, Any]) -> Any:
-    if "const" in schema or "default" in schema:
-        return schema.get("const", schema.get("default"))
-    if schema.get("enum"):
-        return schema["enum"][0]
-    match schema.get("type"):
-        case "string":
-            return ""
-        case "integer" | "number":
-            return schema.get("minimum", 0)
-        case "boolean":
-            return False
-        case "array":
-            return []
-        case "null":
-            return None
-        case _:
-            properties = schema.get("properties", {})
-            return {name: _example(properties.get(name, {})) for name in schema.get("required", ())}
+        async with aclosing(self._agent.reply(start.request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, CallFunction):
+                    self.calls.append(piece)
+                    if not start.parallel_calls:
+                        return
+                elif not start.request.must_call:
+                    yield piece
+        if start.request.must_call and not self.calls:
+            tool = start.request.tools[0]
+            self.calls.append(CallFunction(tool.name, simplest_arguments(tool.parameters)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from voicelive_emulator.agents import Message
+from voicelive_emulator.agents import Entry, FunctionCalled, FunctionReturned, Message
 from voicelive_emulator.events import ClientError, Event
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ Item = MessageItem | FunctionCallItem | FunctionOutputItem
 class Conversation:
     """Items in order. Unknown ids raise ClientError."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Sequence[Entry] = ()) -> None:
+        """`earlier` is what was said in the sessions before; it counts as history and is not shown."""
+        self._earlier = tuple(earlier)
         self._items: list[Item] = []
 
     @property
@@ -183,9 +185,9 @@ class Conversation:
         spoken = (item for item in self._items if isinstance(item, MessageItem) and item.role == "user")
         return sum(item.audio_ms for item in spoken)
 
-    def history(self) -> tuple[Message, ...]:
-        """Return what an agent may know: messages with text, and what functions gave."""
-        return messages(self._items)
+    def history(self) -> tuple[Entry, ...]:
+        """Return what an agent may know: messages with text, calls of functions and what they gave."""
+        return (*self._earlier, *entries(self._items))
 
     def _index(self, item_id: str, param: str) -> int:
         for index, item in enumerate(self._items):
@@ -194,19 +196,19 @@ class Conversation:
         raise ClientError("item_not_found", "There is no item with this id.", param)
 
 
-def messages(items: Sequence[Item]) -> tuple[Message, ...]:
-    """Return items as messages for an agent. Calls are left out; their outputs are told by the system."""
-    told: list[Message] = []
+def entries(items: Sequence[Item]) -> tuple[Entry, ...]:
+    """Return items as an agent takes them; messages without text are left out."""
+    told: list[Entry] = []
     for item in items:
         match item:
             case MessageItem(role=role):
                 text = f"{item.text} {item.appended}".strip()
                 if text:
                     told.append(Message(role, text))
-            case FunctionOutputItem(output=output):
-                told.append(Message("system", f"The function returned: {output}"))
-            case FunctionCallItem():
-                pass
+            case FunctionCallItem(call_id=call_id, name=name, arguments=arguments):
+                told.append(FunctionCalled(call_id, name, arguments))
+            case FunctionOutputItem(call_id=call_id, output=output):
+                told.append(FunctionReturned(call_id, output))
     return tuple(told)
 
 

@@ -1,10 +1,10 @@
 """What a session asks its shell to do, in order. Data only."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from voicelive_emulator.agents import Message
+from voicelive_emulator.agents import Request
 from voicelive_emulator.events import Event
+from voicelive_emulator.interim import Interim
 from voicelive_emulator.session_config import HearingOptions
 
 
@@ -16,27 +16,20 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
-    """A function that the client said must be called, with the JSON schema of its arguments."""
-
-    name: str
-    parameters: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class StartReply:
     """Find the words of a response and, where `audio_format` is given, speak them.
 
-    `verbatim` is the text to use as it stands; None asks the agent. With `call` the answer is a
-    function call. `max_tokens` ends the text early; None is no limit.
+    `verbatim` is the text to use as it stands; None asks the agent. `max_tokens` ends the text early;
+    None is no limit. Without `parallel_calls` only the first call of a function counts.
     """
 
     response_id: str
-    history: tuple[Message, ...]
+    request: Request
     verbatim: str | None
     audio_format: str | None
-    call: FunctionCall | None
     max_tokens: int | None
+    parallel_calls: bool
+    interim: Interim | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 import structlog
 from aiohttp import WSMsgType, web
 
-from voicelive_emulator.answering import Speaker, Wording, arguments_for, clauses
+from voicelive_emulator.answering import Speaker, Wording, clauses
 from voicelive_emulator.effects import (
     CancelReply,
     Close,
@@ -28,9 +29,10 @@ from voicelive_emulator.effects import (
     StartReply,
     Transcribe,
 )
-from voicelive_emulator.events import ClientError
+from voicelive_emulator.events import ClientError, event_id_of
 from voicelive_emulator.failures import described
 from voicelive_emulator.faults import (
+    AUDIO_DELTAS,
     Abort,
     Action,
     CloseSocket,
@@ -41,7 +43,11 @@ from voicelive_emulator.faults import (
     Stall,
 )
 from voicelive_emulator.hearing import Hearing
+from voicelive_emulator.interim import bridged
+from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
+from voicelive_emulator.pacing import Pacer
+from voicelive_emulator.quota import Quota
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import HearingOptions
 from voicelive_emulator.speech_models import SpeechModels
@@ -62,6 +68,18 @@ class _Ended(Exception):  # noqa: N818 (says what is the case)
     """The session is over; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How one session is served."""
+
+    lifetime_s: float
+    pace: float
+    """How fast audio is sent, in multiples of real time; 0 is as fast as it is made."""
+    audio_clock: bool
+    """Whether time passes with the caller's audio only, so that it is the same in every run."""
+    quota: Quota
+
+
 class SessionPipeline:
     """Runs one session on its socket. Single use."""
 
@@ -74,16 +92,18 @@ class SessionPipeline:
         workers: Workers,
         *,
         hearing: HearingOptions,
-        lifetime_s: float,
+        options: PipelineOptions,
         faults: FaultPlan,
+        names: OpenAINames,
     ) -> None:
         self._session = session
         self._ws = ws
         self._transport = transport
         self._models = models
         self._workers = workers
-        self._lifetime_s = lifetime_s
+        self._options = options
         self._faults = faults
+        self._names = names
         self._agent = models.new_agent()
         self._hearing = Hearing(models, workers, hearing)
         self._outbox = Outbox()
@@ -123,6 +143,8 @@ class SessionPipeline:
                 raise _Ended(f"closed by client ({self._ws.close_code})")
             await self._outbox.room(EVENT_ROOM)
             await self._receive(message.data)
+            if (slow := self._faults.session_fault("slow_reader")) is not None:
+                await asyncio.sleep(slow.number)
 
     async def _receive(self, data: str | bytes) -> None:
         try:
@@ -136,6 +158,11 @@ class SessionPipeline:
             await self._audio.join()
         if event_type != "input_audio_buffer.append":
             self._log.debug("client_event", event_type=event_type)
+        try:
+            event = self._names.incoming(event)
+        except ClientError as error:
+            await self._carry_out(self._session.reject(error, event_id_of(event)))
+            return
         await self._carry_out(self._session.receive(event))
 
     async def _write(self, reading: asyncio.Task[None]) -> None:
@@ -144,7 +171,7 @@ class SessionPipeline:
             if isinstance(message, Close):
                 await self._act(CloseSocket(message.code, message.reason), reading)
                 continue
-            if message["type"] != "response.audio.delta":
+            if message["type"] not in AUDIO_DELTAS:
                 self._log.debug("server_event", event_type=message["type"])
             for action in self._faults.actions(message):
                 await self._act(action, reading)
@@ -188,14 +215,13 @@ class SessionPipeline:
         self._transport.abort()
 
     async def _hear(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             audio, appends = await self._next_audio()
             async with aclosing(self._hearing.hear(audio)) as events:
                 async for event in events:
                     match event:
                         case SpeechStarted(audio_start_ms=start_ms):
-                            await self._carry_out(self._session.speech_started(start_ms, loop.time()))
+                            await self._carry_out(self._session.speech_started(start_ms, self._now()))
                         case SpeechStopped(audio_end_ms=end_ms):
                             await self._carry_out(self._session.speech_stopped(end_ms))
                         case _:
@@ -227,8 +253,14 @@ class SessionPipeline:
             raise FaultRequested
         return await words
 
+    def _now(self) -> float:
+        """The time of the session, in seconds."""
+        if self._options.audio_clock:
+            return self._hearing.heard_ms / 1_000
+        return asyncio.get_running_loop().time()
+
     async def _expire(self) -> None:
-        await asyncio.sleep(self._lifetime_s)
+        await asyncio.sleep(self._options.lifetime_s)
         await self._carry_out(self._session.expire())
 
     async def _reply(self, start: StartReply) -> None:
@@ -244,42 +276,56 @@ class SessionPipeline:
         if self._faults.session_fault("fail_response") is not None:
             raise FaultRequested
         response_id = start.response_id
-        if start.call is not None:
-            arguments = arguments_for(start.call)
-            await self._carry_out(self._session.reply_call(response_id, start.call.name, arguments))
-            await self._carry_out(self._session.reply_finished(response_id))
+        if not self._options.quota.has_tokens(asyncio.get_running_loop().time()):
+            await self._carry_out(self._session.reply_failed(response_id, out_of_quota=True))
             return
         speaker = None
         if start.audio_format is not None:
-            speaker = Speaker(self._models, self._workers, start.audio_format)
+            pacer = Pacer(self._options.pace)
+            speaker = Speaker(self._models, self._workers, start.audio_format, pacer)
         wording = Wording(start, self._agent)
-        async with aclosing(clauses(wording.pieces())) as texts:
+        silent = True
+        async with (
+            aclosing(clauses(wording.pieces())) as answer,
+            aclosing(bridged(answer, start.interim)) as texts,
+        ):
             async for clause in texts:
-                await self._carry_out(self._session.reply_text(response_id, clause))
-                if speaker is not None:
-                    await self._speak(response_id, speaker, clause)
+                silent = False
+                await self._say(response_id, speaker, clause)
+        if wording.calls and silent and start.interim is not None and start.interim.before_calls:
+            await self._say(response_id, speaker, start.interim.text)
         if speaker is not None:
             await self._send_audio(response_id, speaker, speaker.rest())
+        for call in wording.calls:
+            await self._carry_out(self._session.reply_call(response_id, call.name, call.arguments))
         await self._carry_out(self._session.reply_finished(response_id, cut_short=wording.cut_short))
 
-    async def _speak(self, response_id: str, speaker: Speaker, clause: str) -> None:
+    async def _say(self, response_id: str, speaker: Speaker | None, clause: str) -> None:
+        await self._carry_out(self._session.reply_text(response_id, clause))
+        if speaker is None:
+            return
         async with aclosing(speaker.speak(clause)) as pieces:
             async for words, audio in pieces:
                 await self._carry_out(self._session.reply_words(response_id, words))
                 await self._send_audio(response_id, speaker, audio)
 
     async def _send_audio(self, response_id: str, speaker: Speaker, audio: bytes) -> None:
-        loop = asyncio.get_running_loop()
         for chunk, duration_ms in speaker.chunks(audio):
             await self._outbox.room(AUDIO_ROOM)
-            await self._carry_out(self._session.reply_audio(response_id, chunk, duration_ms, loop.time()))
+            if wait_s := speaker.pacer.wait_s(duration_ms, asyncio.get_running_loop().time()):
+                await asyncio.sleep(wait_s)
+            await self._carry_out(self._session.reply_audio(response_id, chunk, duration_ms, self._now()))
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
         """Carry out effects in order. Only the last one of a list may wait, so lists do not mix."""
         for effect in effects:
             match effect:
                 case Send(event=event):
-                    self._outbox.put(event)
+                    if event["type"] == "response.done":
+                        now = asyncio.get_running_loop().time()
+                        self._options.quota.spend(event["response"]["usage"]["total_tokens"], now)
+                    for named in self._names.outgoing(event):
+                        self._outbox.put(named)
                 case Close() as close:
                     self._outbox.put(close)
                 case StartReply(response_id=response_id) as start:

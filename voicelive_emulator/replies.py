@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from voicelive_emulator.agents import Message
+from voicelive_emulator.agents import Entry, Message, Request, Tool
 from voicelive_emulator.conversation import Conversation, FunctionCallItem, MessageItem
-from voicelive_emulator.effects import CancelReply, Effect, FunctionCall, Send, StartReply
+from voicelive_emulator.effects import CancelReply, Effect, Send, StartReply
 from voicelive_emulator.events import ClientError, Event, Events
+from voicelive_emulator.interim import chosen_interim
 from voicelive_emulator.responses import Prompt, Response, ResponseOptions
 from voicelive_emulator.session_config import SessionConfig
 
@@ -28,9 +29,11 @@ class ReplyRequest:
     """What a response is to be made from, besides the conversation."""
 
     verbatim: str | None = None
-    call: FunctionCall | None = None
+    tools: tuple[Tool, ...] = ()
+    must_call: bool = False
+    """The answer is a call of the only tool."""
     instructions: str | None = None
-    history: tuple[Message, ...] | None = None
+    history: tuple[Entry, ...] | None = None
     """Replaces the conversation's history."""
 
 
@@ -107,17 +110,20 @@ class Replies:
         history = self._history(request)
         limit = response.options.max_output_tokens
         response.prompt = Prompt(
-            text=" ".join(message.text for message in history),
+            text=" ".join(entry.text for entry in history),
             audio_ms=self._conversation.caller_audio_ms,
         )
         return [
             StartReply(
                 response_id=response_id,
-                history=history,
+                request=Request(history, request.tools, request.must_call),
                 verbatim=request.verbatim,
                 audio_format=response.options.output_audio_format if response.speaks else None,
-                call=request.call,
                 max_tokens=limit if isinstance(limit, int) else None,
+                parallel_calls=response.options.parallel_calls,
+                interim=chosen_interim(response.options.interim, self._events.choose)
+                if request.verbatim is None
+                else None,
             )
         ]
 
@@ -250,7 +256,7 @@ class Replies:
         profile = self._config.profile
         return self._events.new_id(profile.assistant_prefix, profile.id_length)
 
-    def _history(self, request: ReplyRequest) -> tuple[Message, ...]:
+    def _history(self, request: ReplyRequest) -> tuple[Entry, ...]:
         history = self._conversation.history() if request.history is None else request.history
         if self._config.instructions:
             history = (Message("system", self._config.instructions), *history)

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
+from voicelive_emulator.agents import Tool as OfferedTool
 from voicelive_emulator.conversation import Item, MessageItem
-from voicelive_emulator.effects import FunctionCall
 from voicelive_emulator.events import ClientError, Events
 from voicelive_emulator.item_requests import requested_item
 from voicelive_emulator.responses import ResponseOptions
@@ -96,23 +96,37 @@ def response_options(request: ResponseRequest, config: SessionConfig) -> Respons
         metadata=request.metadata,
         with_word_timestamps="word" in (config.get("output_audio_timestamp_types") or ())
         and not isinstance(voice, OpenAIVoice),
+        parallel_calls=config.get("parallel_tool_calls") is not False,
+        interim=_interim(request, config, voice),
         in_conversation=request.in_conversation,
     )
 
 
-def forced_call(request: ResponseRequest, config: SessionConfig) -> FunctionCall | None:
-    """Return the call that `tool_choice` demands: `required` is the first function, or one by name.
-
-    Raises ClientError when the function is not among the tools.
-    """
-    tools: list[FunctionTool] = config.tools if request.tools is None else request.tools
-    choice = config.get("tool_choice") if request.tool_choice is None else request.tool_choice
-    if choice in ("auto", "none") or (choice == "required" and not tools):
+def _interim(request: ResponseRequest, config: SessionConfig, voice: Voice) -> InterimResponse | None:
+    """Return what may be said while the answer takes long: documented for cascades with Azure voices."""
+    if not config.profile.transcript_first or isinstance(voice, OpenAIVoice):
         return None
+    interim: InterimResponse | None = request.interim_response or config.get("interim_response")
+    return interim
+
+
+def offered_tools(request: ResponseRequest, config: SessionConfig) -> tuple[tuple[OfferedTool, ...], bool]:
+    """Return the functions that the answer may call, and whether it must call the only one.
+
+    `tool_choice` demands a call: `required` of the first function, or of one by name. Raises
+    ClientError when that is not among the tools.
+    """
+    declared: list[FunctionTool] = config.tools if request.tools is None else request.tools
+    tools = tuple(OfferedTool(tool.name, tool.description or "", tool.parameters or {}) for tool in declared)
+    choice = config.get("tool_choice") if request.tool_choice is None else request.tool_choice
+    if choice == "none":
+        return (), False
+    if choice == "auto" or (choice == "required" and not tools):
+        return tools, False
     name = choice.function_name if isinstance(choice, NamedTool) else choice
     for tool in tools:
         if name in {"required", tool.name}:
-            return FunctionCall(tool.name, tool.parameters or {})
+            return (tool,), True
     raise ClientError(
         "invalid_value", "'tool_choice' names a function that is not among the tools.", "tool_choice"
     )

@@ -29,10 +29,11 @@ class ScriptError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is said to an answer, and the step that follows."""
+    """What is said to an answer, the step that follows, and what a function is about that belongs to it."""
 
     say: Texts
     go: str
+    tool: Sequence[Phrase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Intent:
     say: Texts
     go: str | None
     repeat: bool
+    tool: Sequence[Phrase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,14 @@ class Script:
     unclear: Texts
     unheard: Texts
     rambling: Texts
+    partial: Texts
+    looked_up: Texts
     closing: Texts
     yes: Sequence[Phrase]
     no: Sequence[Phrase]
     steps: Mapping[str, Step]
     intents: Sequence[Intent]
+    arguments: Mapping[str, Sequence[Phrase]]
 
 
 def load_script(path: Path | None = None) -> Script:
@@ -104,6 +109,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
 
 
+def names_in(text: str) -> set[str]:
+    """The names in braces in `text`."""
+    return set(_PLACEHOLDER.findall(text))
+
+
 def _script(root: "_Node", facts: Mapping[str, str]) -> Script:
     steps, intents = root.child("steps"), root.child("intents")
     script = Script(
@@ -112,11 +122,14 @@ def _script(root: "_Node", facts: Mapping[str, str]) -> Script:
         unclear=root.replies("unclear", facts),
         unheard=root.replies("unheard", facts),
         rambling=root.replies("rambling", facts),
+        partial=root.replies("partial", facts),
+        looked_up=root.replies("looked_up", facts),
         closing=root.replies("closing", facts),
         yes=root.phrases("yes"),
         no=root.phrases("no"),
         steps={name: _step(name, steps.child(name), facts) for name in steps},
         intents=[_intent(name, intents.child(name), facts) for name in intents],
+        arguments=_arguments(root.child("arguments"), facts),
     )
     root.finish()
     _check_references(script)
@@ -148,7 +161,11 @@ def _step(name: str, node: "_Node", facts: Mapping[str, str]) -> Step:
 
 
 def _outcome(node: "_Node", facts: Mapping[str, str]) -> Outcome:
-    outcome = Outcome(say=node.replies("say", facts), go=node.name("go"))
+    outcome = Outcome(
+        say=node.replies("say", facts),
+        go=node.name("go"),
+        tool=node.phrases("tool") if node.has("tool") else (),
+    )
     node.finish()
     return outcome
 
@@ -165,9 +182,14 @@ def _intent(name: str, node: "_Node", facts: Mapping[str, str]) -> Intent:
         say=node.replies("say", facts),
         go=node.name("go") if node.has("go") else None,
         repeat=node.flag("repeat"),
+        tool=node.phrases("tool") if node.has("tool") else (),
     )
     node.finish()
     return intent
+
+
+def _arguments(node: "_Node", facts: Mapping[str, str]) -> dict[str, Sequence[Phrase]]:
+    return {fill(f"{{{name}}}", facts): node.phrases(name) for name in node}
 
 
 def _check_references(script: Script) -> None:
@@ -178,8 +200,10 @@ def _check_references(script: Script) -> None:
     slots = {step.name for step in script.steps.values() if step.then}
     spoken: list[tuple[str, Texts]] = [
         (name, getattr(script, name))
-        for name in ("opener", "nudge", "unclear", "unheard", "rambling", "closing")
+        for name in ("opener", "nudge", "unclear", "unheard", "rambling", "partial", "closing")
     ]
+    spoken.append(("looked_up", tuple(fill(text, {"output": ""}) for text in script.looked_up)))
+    spoken.append(("arguments", tuple(script.arguments)))
     for step in script.steps.values():
         place = f"steps.{step.name}"
         spoken.append((place, (*step.ask, step.enter)))

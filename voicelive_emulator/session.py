@@ -8,6 +8,7 @@ Nothing that a client sends raises.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from voicelive_emulator.agents import Entry
 from voicelive_emulator.client_events import (
     InputTextDelta,
     InputTextDone,
@@ -18,13 +19,13 @@ from voicelive_emulator.client_events import (
     ResponseCreate,
     SessionUpdate,
 )
-from voicelive_emulator.conversation import ROOT, Conversation, Item, MessageItem, messages
+from voicelive_emulator.conversation import ROOT, Conversation, Item, MessageItem, entries
 from voicelive_emulator.effects import Close, ConfigureHearing, Effect, ForgetAudio, Hear, Send
-from voicelive_emulator.events import ClientError, Events
+from voicelive_emulator.events import ClientError, Events, event_id_of
 from voicelive_emulator.item_requests import decoded_audio, requested_item
 from voicelive_emulator.replies import Replies, ReplyRequest
 from voicelive_emulator.response_requests import (
-    forced_call,
+    offered_tools,
     requested_items,
     requested_response,
     response_options,
@@ -55,10 +56,11 @@ _LONGEST_TYPED_TEXT: Final = 100_000
 class Session:
     """A session from `open` to the end of its socket."""
 
-    def __init__(self, events: Events, config: SessionConfig) -> None:
+    def __init__(self, events: Events, config: SessionConfig, earlier: Sequence[Entry] = ()) -> None:
+        """`earlier` is the history of a conversation with an agent that is taken up again."""
         self._events = events
         self._config = config
-        self._conversation = Conversation()
+        self._conversation = Conversation(earlier)
         self._replies = Replies(events, config, self._conversation)
         self._turns = Turns(events, config, self._conversation, self._replies)
         self._buffered_ms = 0.0
@@ -84,19 +86,22 @@ class Session:
         created = self._events.event("session.created", session=self._config.echo())
         return [Send(created), ConfigureHearing(self._config.hearing())]
 
+    def history(self) -> tuple[Entry, ...]:
+        """Return what was said so far, as far as it was heard."""
+        return self._conversation.history()
+
     def receive(self, event: object) -> list[Effect]:
         """Take one client event, as parsed from JSON."""
         if not isinstance(event, Mapping):
             return self.reject(ClientError("invalid_value", "An event must be a JSON object."))
-        event_id = event.get("event_id")
         try:
             return self._handler(event.get("type"))(event)
         except ClientError as error:
-            return [Send(self._events.error(error, event_id if isinstance(event_id, str) else None))]
+            return self.reject(error, event_id_of(event))
 
-    def reject(self, error: ClientError) -> list[Effect]:
-        """Answer a message that is not an event."""
-        return [Send(self._events.error(error, None))]
+    def reject(self, error: ClientError, event_id: str | None = None) -> list[Effect]:
+        """Answer a message that is not an event, or none of Voice Live."""
+        return [Send(self._events.error(error, event_id))]
 
     def expire(self) -> list[Effect]:
         """The session has reached its age."""
@@ -154,9 +159,13 @@ class Session:
         """The response is complete, or was cut short at its limit of tokens."""
         return [*self._turns.release(), *self._replies.finish(response_id, cut_short=cut_short)]
 
-    def reply_failed(self, response_id: str) -> list[Effect]:
-        """The response cannot be made."""
-        failed = self._replies.fail(response_id, "internal_error", "The response could not be generated.")
+    def reply_failed(self, response_id: str, *, out_of_quota: bool = False) -> list[Effect]:
+        """The response cannot be made, because something broke or the tokens of this minute are spent."""
+        if out_of_quota:
+            code, message = "rate_limit_exceeded", "The tokens of this minute are spent."
+        else:
+            code, message = "internal_error", "The response could not be generated."
+        failed = self._replies.fail(response_id, code, message)
         return [*self._turns.release(), *failed]
 
     # Client events
@@ -237,7 +246,7 @@ class Session:
         envelope = validate(ResponseCreate, event)
         request = requested_response(envelope.response)
         verbatim = verbatim_text(request, self._events)
-        call = None if verbatim is not None else forced_call(request, self._config)
+        tools, must_call = offered_tools(request, self._config)
         appended = requested_items(request.append_input_items, self._events, "append_input_items")
         context = requested_items(request.input_items, self._events, "input_items")
         options = response_options(request, self._config)
@@ -252,9 +261,10 @@ class Session:
             options,
             ReplyRequest(
                 verbatim=verbatim,
-                call=call,
+                tools=tools,
+                must_call=must_call,
                 instructions="\n".join(instructions) or None,
-                history=None if request.input_items is None else messages(context),
+                history=None if request.input_items is None else entries(context),
             ),
         )
         return [*effects, *created, *self._replies.launch(response_id)]

@@ -6,10 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from voicelive_emulator.agents import Agent, ScriptedAgent, load_script
+from voicelive_emulator.agents import Agent
 from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
 from voicelive_emulator.model_files import find_model_files
 from voicelive_emulator.recognition import Recognizer
+from voicelive_emulator.script import load_script
+from voicelive_emulator.scripted_agent import ScriptedAgent
 from voicelive_emulator.synthesis import Speech, Synthesizer
 from voicelive_emulator.voice_activity import EndOfUtteranceModel, VoiceActivityModel
 

@@ -13,7 +13,7 @@ from voicelive_emulator.conversation import Conversation, MessageItem
 from voicelive_emulator.effects import Effect, Send, Transcribe
 from voicelive_emulator.events import ClientError, Event, Events
 from voicelive_emulator.replies import Replies, ReplyRequest
-from voicelive_emulator.response_requests import ResponseRequest, forced_call, response_options
+from voicelive_emulator.response_requests import ResponseRequest, offered_tools, response_options
 from voicelive_emulator.session_config import SessionConfig
 
 _LANGUAGE: Final = "en-US"
@@ -177,9 +177,11 @@ class Turns:
     def _answer(self) -> tuple[list[Effect], str | None]:
         request = ResponseRequest()
         try:
-            call = forced_call(request, self._config)
+            tools, must_call = offered_tools(request, self._config)
             options = response_options(request, self._config)
-            response_id, effects = self._replies.create(options, ReplyRequest(call=call))
+            response_id, effects = self._replies.create(
+                options, ReplyRequest(tools=tools, must_call=must_call)
+            )
         except ClientError as error:
             return [Send(self._events.error(error, None))], None
         return effects, response_id

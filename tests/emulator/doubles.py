@@ -5,12 +5,12 @@ protocol is tested with these; what the real models make of real speech has test
 """
 
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from voicelive_emulator.agents import Message
+from voicelive_emulator.agents import CallFunction, Message, Request
 from voicelive_emulator.audio import Samples
 from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.synthesis import Speech, Word
@@ -92,10 +92,11 @@ class EchoAgent:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    async def reply(self, history: Sequence[Message]) -> AsyncIterator[str]:
+    async def reply(self, request: Request) -> AsyncGenerator[str | CallFunction]:
         if self._error is not None:
             raise self._error
-        said = next((message.text for message in reversed(history) if message.role != "assistant"), "nothing")
+        spoken = (entry for entry in reversed(request.history) if isinstance(entry, Message))
+        said = next((message.text for message in spoken if message.role != "assistant"), "nothing")
         yield f"You said: {said} "
         yield "Is there anything else that I can do for you today?"
 

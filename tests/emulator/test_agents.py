@@ -1,5 +1,6 @@
 """The scripted agent as a caller meets it: what it says to whom, and that prices cannot drift."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicelive_emulator.agents import Message, ScriptedAgent, ScriptError, load_script
+from voicelive_emulator.agents import (
+    CallFunction,
+    Entry,
+    FunctionCalled,
+    FunctionReturned,
+    Message,
+    Request,
+    Tool,
+)
+from voicelive_emulator.script import ScriptError, load_script
+from voicelive_emulator.scripted_agent import ScriptedAgent
 
 SCRIPT = load_script()
 SCRIPT_FILE = Path(__file__).parents[2] / "voicelive_emulator" / "telesales.yaml"
@@ -25,15 +36,17 @@ TALE_OF_TWO_CITIES = [
 ]
 
 
-async def replies_to(history: Sequence[Message]) -> str:
-    return "".join([piece async for piece in ScriptedAgent(SCRIPT).reply(history)])
+async def replies_to(history: Sequence[Entry]) -> str:
+    pieces = [piece async for piece in ScriptedAgent(SCRIPT).reply(Request(history))]
+    assert not any(isinstance(piece, CallFunction) for piece in pieces)
+    return "".join(map(str, pieces))
 
 
 class Call:
     """A talk with the agent in which every reply is heard to its end, unless a test cuts it."""
 
     def __init__(self) -> None:
-        self.history: list[Message] = []
+        self.history: list[Entry] = []
 
     async def agent_speaks(self) -> str:
         text = await replies_to(self.history)
@@ -349,9 +362,145 @@ async def test_whatever_callers_say_replies_are_prompt_varied_and_true(said: lis
 
 
 async def test_pieces_are_sentences() -> None:
-    pieces = [piece async for piece in ScriptedAgent(SCRIPT).reply([])]
+    pieces = [str(piece) async for piece in ScriptedAgent(SCRIPT).reply(Request(()))]
     assert len(pieces) == 2
     assert pieces[0].endswith(". ")
+
+
+async def test_a_number_may_come_in_parts() -> None:
+    call = await call_at(*OFFERED, "Yes, please.", "Ann O'Neill.")
+    assert (await call.caller_says("nine oh")) == "Yes, go on."
+    assert (await call.caller_says("two")) == "Mhm, and then?"
+    assert "9 0 2 1 0" in await call.caller_says("one oh")
+
+
+async def test_too_many_digits_are_asked_for_again() -> None:
+    call = await call_at(*OFFERED, "Yes, please.", "Ann O'Neill.")
+    await call.caller_says("nine oh two one")
+    assert "zip code" in await call.caller_says("one two three")
+    assert "9 0 2 1 0" in await call.caller_says("nine oh two one oh")
+
+
+def tool(name: str, description: str = "", required: Sequence[str] = (), **properties: object) -> Tool:
+    return Tool(name, description, {"type": "object", "properties": properties, "required": list(required)})
+
+
+TEXT = {"type": "string"}
+
+
+class CallWithTools(Call):
+    """A talk in which the client offers functions; it stops at each call."""
+
+    def __init__(self, *tools: Tool) -> None:
+        super().__init__()
+        self.tools = tools
+
+    async def next(self, *, must_call: bool = False) -> str | CallFunction:
+        request = Request(self.history, self.tools, must_call)
+        pieces = [piece async for piece in ScriptedAgent(SCRIPT).reply(request)]
+        if isinstance(pieces[0], CallFunction):
+            assert len(pieces) == 1
+            self.history.append(FunctionCalled("call_1", pieces[0].name, pieces[0].arguments))
+            return pieces[0]
+        text = "".join(map(str, pieces))
+        self.history.append(Message("assistant", text))
+        return text
+
+    async def caller_says(self, text: str) -> str:
+        said = await self.caller_leads_to(text)
+        assert isinstance(said, str), said
+        return said
+
+    async def caller_leads_to(self, text: str) -> str | CallFunction:
+        self.history.append(Message("user", text))
+        return await self.next()
+
+    async def function_returns(self, output: str) -> str | CallFunction:
+        self.history.append(FunctionReturned("call_1", output))
+        return await self.next()
+
+
+async def with_tools(tools: Sequence[Tool], *answers: str) -> CallWithTools:
+    call = CallWithTools(*tools)
+    await call.next()
+    for answer in answers:
+        await call.caller_says(answer)
+    return call
+
+
+class TestFunctions:
+    async def test_a_wish_calls_the_function_for_it(self) -> None:
+        tools = (tool("get_price"), tool("scheduleCallback", required=["note"], note=TEXT))
+        call = await with_tools(tools)
+        assert await call.caller_leads_to("Call me back tomorrow.") == CallFunction(
+            "scheduleCallback", '{"note":"Call me back tomorrow."}'
+        )
+        assert "another day" in str(await call.function_returns('{"ok": true}'))
+
+    async def test_the_description_counts_where_no_name_does(self) -> None:
+        call = await with_tools((tool("crm_42", "Lets a person take over: hand over the call."),))
+        assert await call.caller_leads_to("Give me a human!") == CallFunction("crm_42", "{}")
+
+    async def test_a_function_waits_for_what_it_requires(self) -> None:
+        tools = (tool("book_callback", "Schedule a call.", ["time"], time=TEXT),)
+        call = await with_tools(tools)
+        assert "morning" in await call.caller_says("I am busy right now.")
+        assert await call.caller_leads_to("In the evening.") == CallFunction(
+            "book_callback", '{"time":"the evening"}'
+        )
+        assert "the evening" in str(await call.function_returns("booked"))
+
+    async def test_an_order_is_placed_once_it_is_confirmed(self) -> None:
+        order = tool(
+            "place_order",
+            required=["customer_name", "product"],
+            customer_name=TEXT,
+            product=TEXT,
+            zipCode=TEXT,
+            household={"type": "integer"},
+            nickname=TEXT,
+        )
+        call = await with_tools((order,), *SOLD)
+        called = await call.caller_leads_to("Yes, that's right.")
+        assert isinstance(called, CallFunction)
+        assert json.loads(called.arguments) == {
+            "customer_name": "Ann O'Neill",
+            "product": "Lantern Plus",
+            "zipCode": "9 0 2 1 0",
+            "household": 3,
+        }
+        assert "order is placed" in str(await call.function_returns('{"id": 7}'))
+        assert "Goodbye" in await call.caller_says("No, that's all, thank you.")
+
+    async def test_what_a_function_gave_is_said(self) -> None:
+        call = await with_tools((tool("get_price"),))
+        assert await call.caller_leads_to("How much is it?") == CallFunction("get_price", "{}")
+        told = str(await call.function_returns('{"price": "45 dollars", "inStock": 3, "more": null}'))
+        assert "price 45 dollars, in Stock 3" in told
+        assert told.endswith("?")
+        assert isinstance(await call.caller_leads_to("And how much is it now?"), CallFunction)
+
+    async def test_a_function_outside_the_script_is_called_by_its_name(self) -> None:
+        weather = tool("get_weather", required=["city"], city=TEXT, unit={"enum": ["celsius", "kelvin"]})
+        call = await with_tools((weather,))
+        assert await call.caller_leads_to("What's the weather in New York?") == CallFunction(
+            "get_weather", '{"city":"New York"}'
+        )
+        assert "It is foggy" in str(await call.function_returns("It is foggy."))
+
+    async def test_no_function_no_call(self) -> None:
+        call = await with_tools((tool("unrelated"),), "How much is it?", "Call me back.", "Remove me.")
+        assert "Goodbye" in call.history[-1].text
+
+    async def test_a_demanded_call_is_made(self) -> None:
+        choice = {"type": "string", "enum": ["basic", "plus"]}
+        call = CallWithTools(tool("set_plan", required=["plan", "months"], plan=choice, months=INTEGER))
+        call.history.append(Message("user", "The plus plan for twelve months"))
+        called = await call.next(must_call=True)
+        assert called == CallFunction("set_plan", '{"plan":"plus","months":12}')
+
+
+INTEGER = {"type": "integer"}
 
 
 @pytest.mark.parametrize(

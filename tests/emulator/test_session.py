@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from voicelive_emulator.agents import Message
+from voicelive_emulator.agents import FunctionCalled, FunctionReturned, Message
 from voicelive_emulator.effects import (
     CancelReply,
     Close,
@@ -258,7 +258,7 @@ class TestItems:
                 "content": [{"type": "input_text", "text": text}],
             }
             driver.send("conversation.item.create", item=item, previous_item_id=after)
-        history = [message.text for message in driver.start_reply().history]
+        history = [message.text for message in driver.start_reply().request.history]
         assert history == ["before", "first", "between", "second"]
 
     def test_an_id_is_used_once(self) -> None:
@@ -320,7 +320,7 @@ class TestResponses:
         driver.answer("Hi")
         driver.say("Bye")
         reply = driver.start_reply(instructions="Say farewell.")
-        assert reply.history == (
+        assert reply.request.history == (
             Message("system", "Be brief."),
             Message("user", "Hello"),
             Message("assistant", "Hi"),
@@ -356,20 +356,20 @@ class TestResponses:
         assert "conversation.item.created" not in types(added)
         assert sent(added)[-1]["response"]["metadata"] == {"topic": "mood"}
         driver.take(driver.session.reply_finished(active.response_id))
-        assert [message.text for message in driver.start_reply().history] == ["Hello"]
+        assert [message.text for message in driver.start_reply().request.history] == ["Hello"]
 
     def test_may_have_their_own_context(self) -> None:
         driver = Driver()
         driver.say("Hello")
         part = {"type": "input_text", "text": "Other"}
         item = {"type": "message", "role": "user", "content": [part]}
-        assert [m.text for m in driver.start_reply(input_items=[item]).history] == ["Other"]
+        assert [m.text for m in driver.start_reply(input_items=[item]).request.history] == ["Other"]
 
     def test_may_bring_items_along(self) -> None:
         driver = Driver()
         part = {"type": "input_text", "text": "Hello"}
         item = {"type": "message", "role": "user", "content": [part]}
-        assert [m.text for m in driver.start_reply(append_input_items=[item]).history] == ["Hello"]
+        assert [m.text for m in driver.start_reply(append_input_items=[item]).request.history] == ["Hello"]
         assert [event["type"] for event in driver.events[1:]] == [
             "conversation.item.created",
             "response.created",
@@ -383,7 +383,7 @@ class TestResponses:
         assert reply.verbatim == text
         driver.speak(reply, text)
         driver.take(driver.session.reply_finished(reply.response_id))
-        assert driver.start_reply().history == (Message("assistant", text),)
+        assert driver.start_reply().request.history == (Message("assistant", text),)
 
     @pytest.mark.parametrize("modalities", [["text"], ["text", "audio"]])
     def test_modalities_decide_whether_it_speaks(self, modalities: list[str]) -> None:
@@ -477,8 +477,9 @@ class TestFunctions:
     def test_the_choice_decides_which_is_called(self, choice: object, name: str | None) -> None:
         driver = Driver()
         driver.update(tools=list(self.TOOLS), tool_choice=choice)
-        call = driver.start_reply().call
-        assert (call.name if call else None) == name
+        request = driver.start_reply().request
+        assert (request.tools[0].name if request.must_call else None) == name
+        assert len(request.tools) == (1 if name else 0 if choice == "none" else 2)
 
     def test_a_call_and_its_output_make_a_round(self) -> None:
         driver = Driver("gpt-realtime")
@@ -500,9 +501,11 @@ class TestFunctions:
         output = {"type": "function_call_output", "call_id": item["call_id"], "output": "39 dollars"}
         (created,) = driver.send("conversation.item.create", item=output)
         assert "status" not in created["item"]
-        history = driver.start_reply().history
-        assert history[-1].role == "system"
-        assert "39 dollars" in history[-1].text
+        history = driver.start_reply().request.history
+        assert history[1:] == (
+            FunctionCalled(item["call_id"], "get_price", arguments),
+            FunctionReturned(item["call_id"], "39 dollars"),
+        )
 
     def test_an_answer_may_speak_first_and_then_call_several(self) -> None:
         driver = Driver()
@@ -558,13 +561,13 @@ class TestTruncation:
         assert (cut["item_id"], cut["content_index"], cut["audio_end_ms"]) == (item_id, 0, heard_ms)
         (retrieved,) = driver.send("conversation.item.retrieve", item_id=item_id)
         assert retrieved["item"]["content"][0]["transcript"] == text
-        assert [message.text for message in driver.start_reply().history] == ([text] if text else [])
+        assert [message.text for message in driver.start_reply().request.history] == ([text] if text else [])
 
     def test_without_word_times_it_is_cut_in_proportion(self) -> None:
         driver = Driver()
         item_id = item_of(driver.answer("One two three four", 2_000))
         driver.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1_000)
-        assert [message.text for message in driver.start_reply().history] == ["One two"]
+        assert [message.text for message in driver.start_reply().request.history] == ["One two"]
 
     def test_happens_once_within_the_audio_of_an_assistant(self) -> None:
         driver = Driver()
@@ -594,7 +597,7 @@ class TestTruncation:
         cut = sent(effects)[1]
         assert (cut["item_id"], cut["audio_end_ms"]) == (item_id, 500)
         driver.send("response.cancel")
-        assert [message.text for message in driver.start_reply().history] == ["One (cut)"]
+        assert [message.text for message in driver.start_reply().request.history] == ["One (cut)"]
         error = driver.error("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=100)
         assert error["code"] == "item_already_truncated"
 
@@ -635,7 +638,7 @@ class TestSpeech:
             "conversation.item.input_audio_transcription.completed",
             "conversation.item.created",
         ]
-        assert driver.start_reply().history == (Message("user", "Hello"),)
+        assert driver.start_reply().request.history == (Message("user", "Hello"),)
 
     def test_without_transcription_the_model_still_understands(self) -> None:
         driver = Driver()
@@ -643,7 +646,7 @@ class TestSpeech:
         events = self.turn(driver, "Hello")
         assert [event["type"] for event in events[2:]] == ["conversation.item.created"]
         assert events[-1]["item"]["content"] == [{"type": "input_audio", "transcript": None}]
-        assert driver.start_reply().history == (Message("user", "Hello"),)
+        assert driver.start_reply().request.history == (Message("user", "Hello"),)
 
     def test_a_turn_while_an_answer_goes_on_cannot_be_answered(self) -> None:
         driver = Driver()
@@ -664,7 +667,7 @@ class TestSpeech:
         driver.take(driver.session.speech_stopped(2_000))
         effects = driver.take(driver.session.transcribed("two of them"))
         reply = next(effect for effect in effects if isinstance(effect, StartReply))
-        assert [message.text for message in reply.history] == ["I want", "two of them"]
+        assert [message.text for message in reply.request.history] == ["I want", "two of them"]
 
     def test_a_commit_needs_audio(self) -> None:
         driver = Driver()
@@ -699,7 +702,7 @@ class TestSpeech:
         effects = driver.take(driver.session.transcribed("Hello"))
         assert types(effects)[-2:] == ["conversation.item.created", "response.created"]
         assert isinstance(effects[-1], StartReply)
-        assert effects[-1].history == (Message("user", "Hello"),)
+        assert effects[-1].request.history == (Message("user", "Hello"),)
 
 
 class TestUnavailable:
