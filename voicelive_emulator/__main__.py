@@ -16,7 +16,7 @@ import typer
 from voicelive_emulator.logs import configure_logs
 from voicelive_emulator.model_files import ModelsMissing, install_models
 from voicelive_emulator.server import serving
-from voicelive_emulator.settings import LONGEST_SESSION_S, TOKEN_LIFETIME_S, Settings
+from voicelive_emulator.settings import LONGEST_SESSION_S, TOKEN_LIFETIME_S, AgentUpdates, Settings
 from voicelive_emulator.speech_models import load_speech_models
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -43,6 +43,27 @@ def serve(
     token_lifetime_s: Annotated[int, typer.Option(help="How long tokens live.")] = TOKEN_LIFETIME_S,
     session_lifetime_s: Annotated[int, typer.Option(help="How long sessions live.")] = LONGEST_SESSION_S,
     max_sessions: Annotated[int, typer.Option(help="Sessions at once; more get HTTP 429.")] = 100,
+    connections_per_minute: Annotated[
+        int | None, typer.Option(help="New sessions in a minute; more get HTTP 429.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(help="Tokens in a minute; after them responses fail.")
+    ] = None,
+    agent_updates: Annotated[
+        AgentUpdates, typer.Option(help="What an agent's session does with instructions and tools.")
+    ] = "warning",
+    agent_api_keys: Annotated[
+        bool, typer.Option("--agent-api-keys", help="Reach agents with API keys, too.")
+    ] = False,
+    pace: Annotated[
+        float, typer.Option(min=0, help="Speed of audio in multiples of real time; 0: as fast as it is made.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None, typer.Option(help="The same ids in every run, and time by the caller's audio.")
+    ] = None,
+    token_fault: Annotated[
+        list[str] | None, typer.Option(help="A fault of the token endpoint; may be repeated.")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug shows every event's type.")] = "info",
 ) -> None:
     """Serve Voice Live on this machine until told to stop."""
@@ -62,6 +83,13 @@ def serve(
         token_lifetime_s=token_lifetime_s,
         session_lifetime_s=session_lifetime_s,
         max_sessions=max_sessions,
+        connections_per_minute=connections_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        agent_updates=agent_updates,
+        agent_api_keys=agent_api_keys,
+        pace=pace,
+        seed=seed,
+        token_faults=tuple(token_fault or ()),
     )
     try:
         asyncio.run(_serve(settings))

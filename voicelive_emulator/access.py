@@ -37,9 +37,12 @@ class Refusal:
 class Access:
     """The rules of one emulator."""
 
-    def __init__(self, api_key: str | None, is_valid_token: Callable[[str], bool]) -> None:
+    def __init__(
+        self, api_key: str | None, is_valid_token: Callable[[str], bool], *, agent_api_keys: bool = False
+    ) -> None:
         """Take the only key to accept, None for any; and whether a token was minted here and is alive."""
         self._api_key = api_key
+        self._agent_api_keys = agent_api_keys
         self._is_valid_token = is_valid_token
 
     def decide(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Admission | Refusal:
@@ -50,7 +53,7 @@ class Access:
         key = headers.get("api-key") or query.get("api-key")
         authorization = headers.get("Authorization") or query.get("Authorization") or ""
         bearer = authorization[len(_BEARER) :] if authorization.lower().startswith(_BEARER) else None
-        if admission.mode == "agent":
+        if admission.mode == "agent" and not (self._agent_api_keys and self._is_key(key)):
             if bearer is None and key is not None:
                 return _unauthorized("An agent cannot be reached with an API key; use an Entra token.")
             if bearer is None or not self._is_valid_token(bearer):
@@ -78,16 +81,14 @@ def _admission(query: Mapping[str, str]) -> Admission | Refusal:
     if "agent-name" in query:
         if not project or not query["agent-name"]:
             return Refusal(400, "invalid_request", "agent-name and agent-project-name belong together.")
-        agent = AgentIdentity(
-            query["agent-name"], query["agent-name"], query.get("conversation-id") or project
-        )
+        name = query["agent-name"]
+        agent = AgentIdentity(name, name, project, query.get("conversation-id", ""))
         return Admission("agent", None, api_version, agent)
     if "agent-id" in query:
         if not project or not query["agent-id"]:
             return Refusal(400, "invalid_request", "agent-id and agent-project-name belong together.")
-        return Admission(
-            "classic", None, api_version, AgentIdentity(query["agent-id"], query["agent-id"], project)
-        )
+        agent = AgentIdentity(query["agent-id"], query["agent-id"], project)
+        return Admission("classic", None, api_version, agent)
     model = query.get("model") or query.get("deployment")
     if not model:
         return Refusal(400, "invalid_request", "The query names neither a model nor an agent.")

@@ -29,8 +29,12 @@ class TokenIssuer:
         """Return whether the token was minted here and is still alive."""
         return self._expiries.get(token, 0.0) > self.clock()
 
-    def answer(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """Return HTTP status and JSON body for the form of a token request."""
+    def answer(self, form: Mapping[str, str], lifetime_s: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Return HTTP status and JSON body for the form of a token request.
+
+        `lifetime_s` is for this token only.
+        """
+        lifetime_s = self.lifetime_s if lifetime_s is None else lifetime_s
         if form.get("grant_type") != "client_credentials":
             return _failure(
                 400, "unsupported_grant_type", 70003, "Only client_credentials is available here."
@@ -43,21 +47,21 @@ class TokenIssuer:
             return _failure(401, "invalid_client", 7000215, "Invalid client secret provided.")
         return 200, {
             "token_type": "Bearer",
-            "expires_in": self.lifetime_s,
-            "ext_expires_in": self.lifetime_s,
-            "access_token": self._mint(),
+            "expires_in": lifetime_s,
+            "ext_expires_in": lifetime_s,
+            "access_token": self._mint(lifetime_s),
         }
 
     def _is_secret(self, secret: str) -> bool:
         return self.client_secret is None or hmac.compare_digest(secret.encode(), self.client_secret.encode())
 
-    def _mint(self) -> str:
+    def _mint(self, lifetime_s: int) -> str:
         now = self.clock()
         self._expiries = {token: expiry for token, expiry in self._expiries.items() if expiry > now}
         while len(self._expiries) >= _MOST_TOKENS:
             del self._expiries[next(iter(self._expiries))]
         token = secrets.token_urlsafe(48)
-        self._expiries[token] = now + self.lifetime_s
+        self._expiries[token] = now + lifetime_s
         return token
 
 

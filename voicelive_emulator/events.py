@@ -5,6 +5,7 @@ event is decided elsewhere.
 """
 
 import string
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
@@ -36,6 +37,10 @@ class Events:
     def new_id(self, prefix: str, length: int = ID_LENGTH) -> str:
         """Return `prefix_` and `length` base62 characters."""
         return f"{prefix}_{''.join(self._random.choices(_BASE62, k=length))}"
+
+    def choose(self, options: Sequence[str]) -> str:
+        """Return one of several texts."""
+        return self._random.choice(options)
 
     def event(self, event_type: str, /, **fields: Any) -> Event:
         """Return an event with a fresh id; the order of `fields` is the order on the wire."""

@@ -1,7 +1,7 @@
-"""What can be made to go wrong in one session, on request of its client.
+"""What can be made to go wrong in one session, or with one token, on request of the client.
 
 A fault is asked for in the upgrade request, by `fault=` in the query (as often as needed) or in the
-header `x-emulator-fault` (comma between faults):
+header `x-emulator-fault` (comma between faults); of the token endpoint in the same two places:
 
     <kind>[:<argument>][@[<event type>][*<count>]]
 
@@ -20,7 +20,9 @@ from voicelive_emulator.events import Event
 AUDIO_DELTAS: Final = frozenset({"response.audio.delta", "response.output_audio.delta"})
 """The events that carry audio, in the names of Voice Live and of OpenAI."""
 UPGRADE_KINDS: Final = frozenset({"refuse", "redirect", "slow_handshake"})
-SESSION_KINDS: Final = frozenset({"fail_response", "fail_transcription", "expire"})
+TOKEN_KINDS: Final = frozenset({"slow_token", "fail_token", "short_token"})
+"""Faults of the token endpoint."""
+SESSION_KINDS: Final = frozenset({"fail_response", "fail_transcription", "expire", "slow_reader"})
 WIRE_KINDS: Final = frozenset(
     {
         "close",
@@ -33,10 +35,16 @@ WIRE_KINDS: Final = frozenset(
         "unknown_event",
         "duplicate",
         "warning",
-        "late_audio",
+        "oversize",
         "no_answer",
     }
 )
+"""Faults that happen once, after the event that they name."""
+LASTING_KINDS: Final = frozenset(
+    {"late_audio", "empty_transcript", "rate_limits", "item_done", "foundry_agent_call"}
+)
+"""Faults that add events wherever they fit, for the whole session."""
+ALL_KINDS: Final = UPGRADE_KINDS | TOKEN_KINDS | SESSION_KINDS | WIRE_KINDS | LASTING_KINDS
 _DEFAULTS: Final = {
     "refuse": "503",
     "redirect": "/voice-live/realtime",
@@ -45,8 +53,20 @@ _DEFAULTS: Final = {
     "stall": "2",
     "late_audio": "3",
     "expire": "1",
+    "oversize": "5000000",
+    "slow_reader": "1",
+    "slow_token": "2",
+    "fail_token": "503",
+    "short_token": "5",
 }
-_NUMERIC: Final = frozenset({"refuse", "slow_handshake", "stall", "late_audio", "expire"})
+_NUMERIC: Final = frozenset(_DEFAULTS) - {"redirect", "close"}
+_TRANSCRIPTION: Final = "conversation.item.input_audio_transcription.completed"
+
+
+_RATE_LIMITS: Final = [
+    {"name": "requests", "limit": 1_000, "remaining": 999, "reset_seconds": 60.0},
+    {"name": "tokens", "limit": 120_000, "remaining": 119_000, "reset_seconds": 60.0},
+]
 
 
 class UnknownFault(ValueError):  # noqa: N818 (says what is the case)
@@ -81,7 +101,7 @@ def _parse(request: str) -> Fault:
     what, _, when = request.partition("@")
     kind, _, argument = what.partition(":")
     event_type, _, count = when.partition("*")
-    if kind not in UPGRADE_KINDS | SESSION_KINDS | WIRE_KINDS:
+    if kind not in ALL_KINDS:
         raise UnknownFault(f"There is no fault {kind!r}.")
     try:
         fault = Fault(kind, argument or _DEFAULTS.get(kind, ""), event_type, int(count) if count else 1)
@@ -142,8 +162,10 @@ class FaultPlan:
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._pending = [fault for fault in faults if fault.kind in WIRE_KINDS]
         self._session = {fault.kind: fault for fault in faults if fault.kind in SESSION_KINDS}
-        self._late_audio = next((fault for fault in self._pending if fault.kind == "late_audio"), None)
+        self._lasting = {fault.kind: fault for fault in faults if fault.kind in LASTING_KINDS}
         self._last_audio: Event | None = None
+        self._items_done: set[str] = set()
+        self._made_up = 0
         self._answers = True
 
     def session_fault(self, kind: str) -> Fault | None:
@@ -157,11 +179,13 @@ class FaultPlan:
             return []
         due = self._due(event_type)
         frame = Frame(orjson.dumps(event), binary=any(fault.kind == "binary" for fault in due))
+        if event_type == "conversation.item.done" and event["item"]["id"] in self._items_done:
+            return []
         actions: list[Action] = [frame]
         for fault in due:
             actions += self._after(fault, frame)
-        if self._late_audio is not None:
-            actions += self._late(event)
+        if self._lasting:
+            actions += [Frame(orjson.dumps(added)) for added in self._added(event)]
         return actions
 
     def _due(self, event_type: str) -> list[Fault]:
@@ -192,32 +216,69 @@ class FaultPlan:
             case "not_object":
                 return [Frame(b"[1,2,3]")]
             case "unknown_event":
-                return [_made_up("rate_limits.updated", rate_limits=[])]
+                return [self._frame("emulator.made_up", nothing=None)]
             case "warning":
                 warning = {"message": "A warning on request.", "code": "emulator_fault", "param": None}
-                return [_made_up("warning", warning=warning)]
+                return [self._frame("warning", warning=warning)]
+            case "oversize":
+                warning = {"message": "x" * int(fault.number), "code": "emulator_fault", "param": None}
+                return [self._frame("warning", warning=warning)]
             case "duplicate":
                 return [frame]
             case "no_answer":
                 self._answers = False
         return []
 
-    def _late(self, event: Event) -> list[Action]:
+    def _added(self, event: Event) -> list[Event]:
+        """Return the events that lasting faults add after this one."""
+        added: list[Event] = []
+        match event["type"]:
+            case "response.created" if "rate_limits" in self._lasting:
+                added.append(self._event("rate_limits.updated", rate_limits=_RATE_LIMITS))
+            case name if name == _TRANSCRIPTION and "empty_transcript" in self._lasting:
+                added.append({**event, "event_id": self._new_id(), "transcript": ""})
+            case "conversation.item.created" | "response.output_item.done" if "item_done" in self._lasting:
+                item = event["item"]
+                if item.get("status", "completed") == "completed" and item["id"] not in self._items_done:
+                    self._items_done.add(item["id"])
+                    previous_id = event.get("previous_item_id")
+                    added.append(
+                        self._event("conversation.item.done", previous_item_id=previous_id, item=item)
+                    )
+        if event["type"] == "response.created" and "foundry_agent_call" in self._lasting:
+            added += self._agent_call(event["response"]["id"])
+        return added + self._late_audio(event)
+
+    def _agent_call(self, response_id: str) -> list[Event]:
+        """Return the events of an agent that asks another one; few clients know them."""
+        name = "response.foundry_agent_call"
+        about = {"response_id": response_id, "item_id": f"fac_{self._new_id()}", "output_index": 0}
+        return [
+            self._event(f"{name}_arguments.delta", **about, delta="{}"),
+            self._event(f"{name}_arguments.done", **about, arguments="{}"),
+            self._event(f"{name}.in_progress", **about),
+            self._event(f"{name}.completed", **about),
+        ]
+
+    def _late_audio(self, event: Event) -> list[Event]:
         """Return audio of a cancelled response that comes after its end."""
+        late = self._lasting.get("late_audio")
         if event["type"] in AUDIO_DELTAS:
             self._last_audio = event
         cancelled = event["type"] == "response.done" and event["response"]["status"] == "cancelled"
-        last = self._last_audio
-        if not cancelled or last is None or self._late_audio is None:
+        if not cancelled or late is None or self._last_audio is None:
             return []
-        late = [
-            {**last, "event_id": f"{last['event_id']}late{n}"} for n in range(int(self._late_audio.number))
-        ]
-        return [Frame(orjson.dumps(audio)) for audio in late]
+        return [{**self._last_audio, "event_id": self._new_id()} for _ in range(int(late.number))]
 
+    def _frame(self, event_type: str, **fields: Any) -> Frame:
+        return Frame(orjson.dumps(self._event(event_type, **fields)))
 
-def _made_up(event_type: str, **fields: Any) -> Frame:
-    return Frame(orjson.dumps({"event_id": "event_fault", "type": event_type, **fields}))
+    def _event(self, event_type: str, **fields: Any) -> Event:
+        return {"event_id": self._new_id(), "type": event_type, **fields}
+
+    def _new_id(self) -> str:
+        self._made_up += 1
+        return f"event_fault{self._made_up:011}"
 
 
 def _belongs_to_an_answer(event: Event) -> bool:

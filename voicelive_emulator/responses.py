@@ -14,6 +14,7 @@ import pybase64
 from voicelive_emulator.conversation import FunctionCallItem, MessageItem
 from voicelive_emulator.events import Event, Events
 from voicelive_emulator.profiles import Profile
+from voicelive_emulator.session_fields import InterimResponse
 from voicelive_emulator.usage import usage
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class ResponseOptions:
     max_output_tokens: int | str
     metadata: dict[str, str] | None
     with_word_timestamps: bool
+    parallel_calls: bool
+    """Whether one response may call several functions."""
+    interim: InterimResponse | None
     in_conversation: bool
     """False for `conversation: "none"`: its items are not added to the conversation."""
 

@@ -4,31 +4,35 @@ Routes: the Voice Live endpoint under any prefix, the token endpoint of Entra, a
 """
 
 import asyncio
+import math
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
 from voicelive_emulator.access import Access, Admission, Refusal
+from voicelive_emulator.agents import Entry
 from voicelive_emulator.certificates import server_tls
 from voicelive_emulator.entra import TokenIssuer
 from voicelive_emulator.events import Events
 from voicelive_emulator.failures import described
 from voicelive_emulator.faults import Fault, FaultPlan, UnknownFault, parse_faults
 from voicelive_emulator.openai_names import OpenAINames
-from voicelive_emulator.pipeline import SessionPipeline
+from voicelive_emulator.pipeline import PipelineOptions, SessionPipeline
 from voicelive_emulator.profiles import profile_for
+from voicelive_emulator.quota import Quota
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import SessionConfig
 from voicelive_emulator.settings import Settings
 from voicelive_emulator.speech_models import SpeechModels
+from voicelive_emulator.threads import Threads
 from voicelive_emulator.workers import Workers
 
 _LARGEST_MESSAGE: Final = 21 * 1024 * 1024
@@ -58,7 +62,10 @@ class Emulator:
         self._workers = Workers()
         self._random = random or Random(secrets.randbits(128))  # noqa: S311 (ids are names, no secrets)
         self._issuer = TokenIssuer(time.monotonic, settings.token_lifetime_s, settings.client_secret)
-        self._access = Access(settings.api_key, self._issuer.is_valid)
+        self._access = Access(settings.api_key, self._issuer.is_valid, agent_api_keys=settings.agent_api_keys)
+        self._quota = Quota(settings.connections_per_minute, settings.tokens_per_minute)
+        self._threads = Threads()
+        self._opened = 0
         self._sessions: set[SessionPipeline] = set()
         self._log = structlog.get_logger("voicelive_emulator")
 
@@ -77,14 +84,17 @@ class Emulator:
 
     async def _token(self, request: web.Request) -> web.Response:
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        status, body = self._issuer.answer(form)
+        try:
+            faults = [*self._requested_faults(request), *parse_faults(self._settings.token_faults)]
+        except UnknownFault as error:
+            return self._refuse(Refusal(400, "unknown_fault", str(error)))
+        status, body = await self._token_answer(form, faults)
         self._log.info("token_requested", status=status)
         return web.json_response(body, status=status, headers={"Cache-Control": "no-store"})
 
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
         try:
-            asked = [*request.query.getall("fault", []), *request.headers.get(_FAULT_HEADER, "").split(",")]
-            faults = parse_faults(text.strip() for text in asked)
+            faults = self._requested_faults(request)
         except UnknownFault as error:
             return self._refuse(Refusal(400, "unknown_fault", str(error)))
         if (answer := await self._fail_upgrade(faults)) is not None:
@@ -94,6 +104,9 @@ class Emulator:
             return self._refuse(decision)
         if len(self._sessions) >= self._settings.max_sessions:
             return self._refuse(Refusal(429, "too_many_requests", "There are too many sessions."))
+        if wait_s := self._quota.connect(time.monotonic()):
+            refusal = Refusal(429, "too_many_requests", "There were too many new sessions in a minute.")
+            return self._refuse(refusal, {"Retry-After": str(math.ceil(wait_s))})
         ws = web.WebSocketResponse(
             max_msg_size=_LARGEST_MESSAGE, compress=False, timeout=_CLOSE_TIMEOUT_S, decode_text=False
         )
@@ -109,7 +122,18 @@ class Emulator:
         plan = FaultPlan(faults)
         expire = plan.session_fault("expire")
         lifetime_s = self._settings.session_lifetime_s if expire is None else expire.number
-        events = Events(self._random)
+        self._opened += 1
+        seed = self._settings.seed
+        # Each session has its own numbers, so that what others do does not change its ids.
+        random = self._random if seed is None else Random(f"{seed}:{self._opened}")  # noqa: S311 (ids)
+        events = Events(random)
+        earlier: tuple[Entry, ...] = ()
+        agent = admission.agent
+        if agent is not None:
+            thread_id, earlier = self._threads.open(
+                agent.name, agent.project, agent.thread_id, lambda: events.new_id("conv")
+            )
+            agent = replace(agent, thread_id=thread_id)
         profile = profile_for(admission.model)
         config = SessionConfig(
             events.new_id("sess", profile.id_length),
@@ -117,16 +141,23 @@ class Emulator:
             model=admission.model,
             api_version=admission.api_version,
             expires_at=int(time.time() + lifetime_s),
-            agent=admission.agent,
+            agent=agent,
+            agent_updates=self._settings.agent_updates,
         )
+        session = Session(events, config, earlier)
         pipeline = SessionPipeline(
-            Session(events, config),
+            session,
             ws,
             request.transport,
             self._models,
             self._workers,
             hearing=config.hearing(),
-            lifetime_s=lifetime_s,
+            options=PipelineOptions(
+                lifetime_s=lifetime_s,
+                pace=self._settings.pace,
+                audio_clock=seed is not None,
+                quota=self._quota,
+            ),
             faults=plan,
             names=OpenAINames(events, asked=request.query.get("names") == "openai"),
         )
@@ -145,6 +176,8 @@ class Emulator:
                 await ws.close(code=1011)
             finally:
                 self._sessions.discard(pipeline)
+                if agent is not None:
+                    self._threads.keep(agent.name, agent.project, agent.thread_id, session.history())
 
     async def _fail_upgrade(self, faults: tuple[Fault, ...]) -> web.Response | None:
         for fault in faults:
@@ -157,10 +190,28 @@ class Emulator:
                     return self._refuse(Refusal(int(fault.number), "emulator_fault", "Refused on request."))
         return None
 
-    def _refuse(self, refusal: Refusal) -> web.Response:
+    async def _token_answer(
+        self, form: dict[str, str], faults: Sequence[Fault]
+    ) -> tuple[int, dict[str, Any]]:
+        lifetime_s = None
+        for fault in faults:
+            match fault.kind:
+                case "slow_token":
+                    await asyncio.sleep(fault.number)
+                case "fail_token":
+                    return int(fault.number), {"error": "temporarily_unavailable", "error_codes": [90033]}
+                case "short_token":
+                    lifetime_s = int(fault.number)
+        return self._issuer.answer(form, lifetime_s)
+
+    def _requested_faults(self, request: web.Request) -> tuple[Fault, ...]:
+        asked = [*request.query.getall("fault", []), *request.headers.get(_FAULT_HEADER, "").split(",")]
+        return parse_faults(text.strip() for text in asked)
+
+    def _refuse(self, refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
         self._log.info("session_refused", status=refusal.status, code=refusal.code)
         body = {"error": {"code": refusal.code, "message": refusal.message}}
-        return web.json_response(body, status=refusal.status)
+        return web.json_response(body, status=refusal.status, headers=headers)
 
     async def _say_goodbye(self, _: web.Application) -> None:
         for pipeline in self._sessions:

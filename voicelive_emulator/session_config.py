@@ -33,6 +33,7 @@ from voicelive_emulator.session_fields import (
     TurnDetection,
     Voice,
 )
+from voicelive_emulator.settings import AgentUpdates
 from voicelive_emulator.turn_detection import TurnOptions
 from voicelive_emulator.validation import Strict, validate
 
@@ -97,7 +98,9 @@ class AgentIdentity:
 
     agent_id: str
     name: str
-    thread_id: str
+    project: str
+    thread_id: str = ""
+    """The conversation: the one that the query asks for, then the one that the session has."""
 
 
 class SessionConfig:
@@ -112,11 +115,13 @@ class SessionConfig:
         api_version: str | None,
         expires_at: int,
         agent: AgentIdentity | None = None,
+        agent_updates: AgentUpdates = "warning",
     ) -> None:
         """Take what the upgrade request said; `expires_at` is in Unix seconds."""
         self.session_id = session_id
         self.profile = profile
         self.agent = agent
+        self._agent_updates = agent_updates
         self._model = _shown_model(model, profile)
         self._expires_at = expires_at
         self.phase = "final_answer" if model == _PHASED_MODEL else None
@@ -181,7 +186,7 @@ class SessionConfig:
         return self._fields.get(name)
 
     def update(self, body: Mapping[str, Any], *, voice_is_fixed: bool) -> list[str]:
-        """Merge the body of `session.update`; return the names of fields that an agent's session ignores.
+        """Merge the body of `session.update`; return the names of fields to warn of: the agent decides them.
 
         `voice_is_fixed` after the first audio: the voice cannot change any more. Raises ClientError,
         and then changes nothing.
@@ -193,12 +198,18 @@ class SessionConfig:
                     "The model is fixed by the URL." if name == "model" else f"{name} is not available here.",
                     f"session.{name}",
                 )
-        body = {name: value for name, value in body.items() if name not in _UNSUPPORTED}
+        body = {
+            name.replace("interim-response", "interim_response"): value
+            for name, value in body.items()
+            if name not in _UNSUPPORTED
+        }
         patch = validate(_Patch, with_voice_object(body), "session")
         changes = {name: getattr(patch, name) for name in patch.model_fields_set}
         ignored: list[str] = (
             [name for name in _AGENT_OWNED if name in changes] if self.agent is not None else []
         )
+        if ignored and self._agent_updates == "error":
+            raise ClientError("unsupported_parameter", "The agent decides this.", f"session.{ignored[0]}")
         for name in ignored:
             del changes[name]
         if voice_is_fixed and changes.get("voice", self.voice) not in (None, self.voice):
@@ -206,7 +217,7 @@ class SessionConfig:
                 "cannot_update_voice", "The voice cannot change once it was heard.", "session.voice"
             )
         self._apply(changes)
-        return ignored
+        return ignored if self._agent_updates == "warning" else []
 
     def hearing(self) -> HearingOptions:
         """Return what the shell needs to listen."""

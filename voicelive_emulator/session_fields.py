@@ -348,15 +348,25 @@ ToolChoice = Annotated[
 
 
 class InterimResponse(Strict):
-    """Something to say while the answer takes long. Accepted and shown; hyphens count as underscores."""
+    """Something to say while the answer takes long; both spellings of the type are documented."""
 
-    type: str
+    type: Literal[
+        "static_interim_response",
+        "llm_interim_response",
+        "static-interim-response",
+        "llm-interim-response",
+    ]
     triggers: list[Literal["latency", "tool"]] | None = None
     latency_threshold_ms: Milliseconds | None = None
     texts: list[str] | None = None
     model: str | None = None
     instructions: str | None = None
     max_completion_tokens: int | None = None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the client gives the texts."""
+        return self.type.startswith("static")
 
     def echo(self) -> Event:
         """Return the object as a session shows it."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulator.doubles import Doubles, silence, speech
 from tests.emulator.wire import Closed, connected, types
-from voicelive_emulator.faults import SESSION_KINDS, UPGRADE_KINDS, WIRE_KINDS, UnknownFault, parse_faults
+from voicelive_emulator.faults import ALL_KINDS, UnknownFault, parse_faults
 from voicelive_emulator.server import Endpoints
 
 PATH = "/voice-live/realtime?model=gpt-4.1"
@@ -124,7 +124,7 @@ class TestMessages:
         path = faulty("unknown_event", "warning", "duplicate@conversation.item.created")
         async with connected(emulator.port, path) as client:
             await client.expect("session.created")
-            await client.expect("rate_limits.updated")
+            await client.expect("emulator.made_up")
             await client.expect("warning")
             await client.say("Hello")
             first = await client.expect("conversation.item.created")
@@ -170,7 +170,7 @@ class TestAnswers:
 def test_every_fault_is_documented() -> None:
     document = (Path(__file__).parents[2] / "docs/emulator.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)", document[document.index("## Faults") :], re.MULTILINE))
-    assert documented == UPGRADE_KINDS | SESSION_KINDS | WIRE_KINDS
+    assert documented == ALL_KINDS
 
 
 @pytest.mark.parametrize("text", ["explode", "refuse:soon", "close:now", "stall:x", "close@*many"])
