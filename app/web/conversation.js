@@ -6,8 +6,8 @@
 
 import { text } from './texts.js';
 
-/** @typedef {import('./client/voice-live-call.js').Transcript} Transcript */
-/** @typedef {import('./client/voice-live-call.js').Speaker} Speaker */
+/** @typedef {import('./client/call-events.js').Transcript} Transcript */
+/** @typedef {import('./client/call-events.js').Speaker} Speaker */
 
 const MAX_SHOWN_CHARACTERS = 20_000; // more is no speech, and would stall the page
 

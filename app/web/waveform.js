@@ -7,7 +7,7 @@ const BAR_STEP = 6;
 const FLOOR_DB = -52;
 const CEILING_DB = -14;
 
-/** @typedef {import('./client/voice-live-call.js').Speaker} Speaker */
+/** @typedef {import('./client/call-events.js').Speaker} Speaker */
 
 /** @param {number} level root mean square @returns {number} height, 0 to 1 */
 function heightOf(level) {

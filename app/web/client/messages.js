@@ -1,4 +1,4 @@
-/** What travels on `/ws/voice`, version 1, as the client sees it. The contract is in docs/client-protocol.md. */
+/** What travels on `/ws/voice`, version 1, as the client sees it. The contract is in docs/protocol.md. */
 
 export const SUBPROTOCOL = 'voice-live.v1';
 
