@@ -6,7 +6,7 @@ replies, so that deleting or truncating items changes what they know.
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,15 @@ class Agent(Protocol):
 
     def reply(self, request: Request) -> AsyncGenerator[str | CallFunction]:
         """The next assistant message in pieces, joined they are the message; calls come last."""
+        ...
+
+
+@runtime_checkable
+class Foreseeable(Protocol):
+    """An agent that can be asked ahead of time, since that costs nothing and changes nothing."""
+
+    def foresee(self, request: Request) -> Sequence[str]:
+        """The pieces of text that `reply` would give now; none where it would call a function."""
         ...
 
 

@@ -1,7 +1,8 @@
 """The ears of one session: input audio becomes turns, and turns become words.
 
 Recognition begins while the caller may still go on: at each pause in the turn the words so far are
-recognised, and thrown away when the caller resumes. So the words are ready when the turn ends.
+recognised, and thrown away when the caller resumes. So the words are ready when the turn ends. Whether
+the turn sounds complete is asked at the same time, and waited for only when the turn could end.
 """
 
 import asyncio
@@ -50,6 +51,24 @@ class Hearing:
         self._turn_start_ms: int | None = None
         self._turn_end_ms: int | None = None
         self._words: asyncio.Future[str] | None = None
+        self._completeness: asyncio.Future[float] | None = None
+
+    @property
+    def heard_ms(self) -> int:
+        """How much audio has come so far."""
+        return self._samples.end_ms
+
+    @property
+    def words_so_far(self) -> "asyncio.Future[str] | None":
+        """The words up to the current pause while it lasts; shared, so not to be cancelled."""
+        return self._words
+
+    @property
+    def stops_in_s(self) -> float:
+        """How long the turn lasts at least if the caller says no more."""
+        if self._detector is None:
+            return 0.0
+        return (self._detector.earliest_stop_ms - self._detector.position_ms) / 1_000
 
     def configure(self, options: HearingOptions) -> None:
         """Listen in another way from here on. A turn that is under way is forgotten if turns change."""
@@ -74,8 +93,11 @@ class Hearing:
                 if self._detector is None:
                     break
                 for event in self._detector.receive(probability):
-                    async for turn_event in self._follow(event):
-                        yield turn_event
+                    self._follow(event)
+                    yield event
+                for event in await self._verdict():
+                    self._follow(event)
+                    yield event
             self._drop_old()
 
     def recognize_turn(self) -> "asyncio.Future[str]":
@@ -87,6 +109,7 @@ class Hearing:
             words = self._recognize(
                 self._samples.start_ms if self._turn_start_ms is None else self._turn_start_ms,
                 self._samples.end_ms if self._turn_end_ms is None else self._turn_end_ms,
+                asyncio.get_running_loop().time(),
             )
         if self._turn_end_ms is None:
             self.forget()
@@ -103,43 +126,49 @@ class Hearing:
         asked, self._unasked = self._unasked, _NO_SAMPLES
         return await self._workers.hear(self._voice.probabilities, asked)
 
-    async def _follow(self, event: TurnEvent) -> AsyncGenerator[TurnEvent]:
+    def _follow(self, event: TurnEvent) -> None:
         match event:
             case SpeechStarted(audio_start_ms=start_ms):
                 self._turn_start_ms, self._turn_end_ms = start_ms, None
             case SpeechPaused(audio_ms=position_ms):
-                self._words = self._recognize(self._turn_start_ms or 0, position_ms)
-                for verdict in await self._judge(position_ms):
-                    async for turn_event in self._follow(verdict):
-                        yield turn_event
-                return
+                due = asyncio.get_running_loop().time() + self.stops_in_s
+                self._words = self._recognize(self._turn_start_ms or 0, position_ms, due)
+                self._completeness = self._judge(position_ms, due)
             case SpeechResumed():
                 self._stop_speculating()
-                return
             case SpeechStopped(audio_end_ms=end_ms):
                 self._turn_end_ms = end_ms
-        yield event
 
-    async def _judge(self, position_ms: int) -> list[TurnEvent]:
-        """Ask whether the turn sounds complete, where the session wants to know."""
+    def _judge(self, position_ms: int, due: float) -> "asyncio.Future[float] | None":
+        """Ask how likely the turn is complete, where the session wants to know."""
         turns = self._options.turns
-        if turns is None or turns.end_of_utterance_timeout_ms is None or self._detector is None:
-            return []
+        if turns is None or turns.end_of_utterance_timeout_ms is None:
+            return None
         samples = self._samples.between(self._turn_start_ms or 0, position_ms)
-        now = asyncio.get_running_loop().time()
-        probability = await self._workers.run(now, self._models.end_of_utterance.probability, samples)
-        complete = probability >= self._options.end_of_utterance_threshold
-        return self._detector.receive_end_of_utterance(complete)
+        return self._workers.run(due, self._models.end_of_utterance.probability, samples)
 
-    def _recognize(self, start_ms: int, end_ms: int) -> "asyncio.Future[str]":
+    async def _verdict(self) -> list[TurnEvent]:
+        """Tell the detector whether the turn sounds complete, at the moment when that decides something.
+
+        Neither sooner nor later, so that a turn ends at the same place however fast the model is.
+        """
+        if self._completeness is None or self._detector is None or not self._detector.awaits_verdict:
+            return []
+        probability = await self._completeness
+        self._completeness = None
+        return self._detector.receive_end_of_utterance(
+            probability >= self._options.end_of_utterance_threshold
+        )
+
+    def _recognize(self, start_ms: int, end_ms: int, due: float) -> "asyncio.Future[str]":
         samples = self._samples.between(start_ms, end_ms)
-        now = asyncio.get_running_loop().time()
-        return self._workers.run(now, self._models.recognizer.transcribe, samples)
+        return self._workers.run(due, self._models.recognizer.transcribe, samples)
 
     def _stop_speculating(self) -> None:
-        if self._words is not None:
-            self._words.cancel()
-            self._words = None
+        for guess in (self._words, self._completeness):
+            if guess is not None:
+                guess.cancel()
+        self._words = self._completeness = None
 
     def _restart(self) -> None:
         self._stop_speculating()

@@ -17,7 +17,8 @@ import orjson
 import structlog
 from aiohttp import WSMsgType, web
 
-from voicelive_emulator.answering import Speaker, Wording, clauses
+from voicelive_emulator.activity import Activity
+from voicelive_emulator.answering import Wording, clauses
 from voicelive_emulator.effects import (
     CancelReply,
     Close,
@@ -42,17 +43,16 @@ from voicelive_emulator.faults import (
     Frame,
     Stall,
 )
-from voicelive_emulator.hearing import Hearing
+from voicelive_emulator.foresight import Foresight
 from voicelive_emulator.interim import bridged
 from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
 from voicelive_emulator.pacing import Pacer
+from voicelive_emulator.parts import Mouth, Parts
 from voicelive_emulator.quota import Quota
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import HearingOptions
-from voicelive_emulator.speech_models import SpeechModels
-from voicelive_emulator.turn_detection import SpeechStarted, SpeechStopped
-from voicelive_emulator.workers import Workers
+from voicelive_emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped
 
 _MOST_APPENDS: Final = 8
 """Appends that may wait to be heard; further ones wait in TCP."""
@@ -88,30 +88,31 @@ class SessionPipeline:
         session: Session,
         ws: web.WebSocketResponse,
         transport: asyncio.Transport | None,
-        models: SpeechModels,
-        workers: Workers,
+        parts: Parts,
         *,
         hearing: HearingOptions,
         options: PipelineOptions,
         faults: FaultPlan,
         names: OpenAINames,
+        activity: Activity,
     ) -> None:
         self._session = session
         self._ws = ws
         self._transport = transport
-        self._models = models
-        self._workers = workers
+        self._parts = parts
         self._options = options
         self._faults = faults
         self._names = names
-        self._agent = models.new_agent()
-        self._hearing = Hearing(models, workers, hearing)
+        self._agent = parts.new_agent()
+        self._hearing = parts.hearing(hearing)
+        self._foresight = Foresight(self._agent, models, workers)
         self._outbox = Outbox()
         self._audio: asyncio.Queue[bytes] = asyncio.Queue(_MOST_APPENDS)
         self._words: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue(_MOST_TURNS)
         self._replies: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger("voicelive_emulator")
+        self.activity = activity
         self.ended = asyncio.Event()
 
     async def run(self) -> str:
@@ -154,6 +155,7 @@ class SessionPipeline:
             await self._carry_out(self._session.reject(error))
             return
         event_type = event.get("type") if isinstance(event, dict) else None
+        self.activity.received(event_type)
         if event_type in _AFTER_ALL_AUDIO:
             await self._audio.join()
         if event_type != "input_audio_buffer.append":
@@ -164,6 +166,15 @@ class SessionPipeline:
             await self._carry_out(self._session.reject(error, event_id_of(event)))
             return
         await self._carry_out(self._session.receive(event))
+        if self._options.audio_clock:
+            await self._audio.join()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until nothing is being made: on the audio clock, words and answers take no time."""
+        await self._words.join()
+        while self._replies:
+            await asyncio.wait(list(self._replies.values()))
 
     async def _write(self, reading: asyncio.Task[None]) -> None:
         while True:
@@ -224,10 +235,18 @@ class SessionPipeline:
                             await self._carry_out(self._session.speech_started(start_ms, self._now()))
                         case SpeechStopped(audio_end_ms=end_ms):
                             await self._carry_out(self._session.speech_stopped(end_ms))
-                        case _:
-                            pass
+                        case SpeechPaused():
+                            self._foresee()
+                        case SpeechResumed():
+                            self._foresight.drop()
             for _ in range(appends):
                 self._audio.task_done()
+
+    def _foresee(self) -> None:
+        words = self._hearing.words_so_far
+        if self._tasks is not None and words is not None:
+            due = asyncio.get_running_loop().time() + self._hearing.stops_in_s
+            self._foresight.begin(self._tasks, words, self._session.expected_request, due)
 
     async def _next_audio(self) -> tuple[bytes, int]:
         """Return all audio that waits, as one piece, and the number of its appends."""
@@ -246,6 +265,7 @@ class SessionPipeline:
                 await self._carry_out(self._session.transcription_failed())
             else:
                 await self._carry_out(self._session.transcribed(text))
+            self._words.task_done()
 
     async def _text_of(self, words: asyncio.Future[str]) -> str:
         if self._faults.session_fault("fail_transcription") is not None:
@@ -260,6 +280,8 @@ class SessionPipeline:
         return asyncio.get_running_loop().time()
 
     async def _expire(self) -> None:
+        if self._options.audio_clock:
+            return
         await asyncio.sleep(self._options.lifetime_s)
         await self._carry_out(self._session.expire())
 
@@ -282,12 +304,13 @@ class SessionPipeline:
         speaker = None
         if start.audio_format is not None:
             pacer = Pacer(self._options.pace)
-            speaker = Speaker(self._models, self._workers, start.audio_format, pacer)
+            speaker = self._parts.speaker(start.audio_format, pacer)
         wording = Wording(start, self._agent)
         silent = True
+        interim = None if self._options.audio_clock else start.interim
         async with (
             aclosing(clauses(wording.pieces())) as answer,
-            aclosing(bridged(answer, start.interim)) as texts,
+            aclosing(bridged(answer, interim)) as texts,
         ):
             async for clause in texts:
                 silent = False
@@ -300,7 +323,7 @@ class SessionPipeline:
             await self._carry_out(self._session.reply_call(response_id, call.name, call.arguments))
         await self._carry_out(self._session.reply_finished(response_id, cut_short=wording.cut_short))
 
-    async def _say(self, response_id: str, speaker: Speaker | None, clause: str) -> None:
+    async def _say(self, response_id: str, speaker: Mouth | None, clause: str) -> None:
         await self._carry_out(self._session.reply_text(response_id, clause))
         if speaker is None:
             return
@@ -309,7 +332,7 @@ class SessionPipeline:
                 await self._carry_out(self._session.reply_words(response_id, words))
                 await self._send_audio(response_id, speaker, audio)
 
-    async def _send_audio(self, response_id: str, speaker: Speaker, audio: bytes) -> None:
+    async def _send_audio(self, response_id: str, speaker: Mouth, audio: bytes) -> None:
         for chunk, duration_ms in speaker.chunks(audio):
             await self._outbox.room(AUDIO_ROOM)
             if wait_s := speaker.pacer.wait_s(duration_ms, asyncio.get_running_loop().time()):
@@ -321,6 +344,7 @@ class SessionPipeline:
         for effect in effects:
             match effect:
                 case Send(event=event):
+                    self.activity.sent(event["type"])
                     if event["type"] == "response.done":
                         now = asyncio.get_running_loop().time()
                         self._options.quota.spend(event["response"]["usage"]["total_tokens"], now)

@@ -102,6 +102,11 @@ class Replies:
         if len(self._going_on) > _MOST_BESIDE:
             raise ClientError("rate_limit_exceeded", "Too many responses go on at once.")
 
+    def expected(self, request: ReplyRequest, said: str) -> Request:
+        """Return what the agent would be asked if the caller's turn ended with these words."""
+        history = (*self._history(request), Message("user", said))
+        return Request(history, request.tools, request.must_call)
+
     def launch(self, response_id: str) -> list[Effect]:
         """Start the work on a response, from the conversation as it is now."""
         if response_id not in self._going_on:

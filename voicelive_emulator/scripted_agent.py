@@ -48,16 +48,24 @@ class ScriptedAgent:
 
         A last system message that asks to say exactly a text in quotes gets exactly this text.
         """
-        last = request.history[-1] if request.history else None
-        if isinstance(last, Message) and last.role == "system" and (exact := _EXACT_TEXT.search(last.text)):
-            yield exact["text"]
-            return
-        reply = self._next(request)
+        reply = self._reply(request)
         if isinstance(reply, CallFunction):
             yield reply
             return
-        for sentence in _SENTENCE.findall(reply):
+        for sentence in reply:
             yield sentence
+
+    def foresee(self, request: Request) -> Sequence[str]:
+        """The sentences of the next assistant message, none if a tool would be called."""
+        reply = self._reply(request)
+        return () if isinstance(reply, CallFunction) else reply
+
+    def _reply(self, request: Request) -> Sequence[str] | CallFunction:
+        last = request.history[-1] if request.history else None
+        if isinstance(last, Message) and last.role == "system" and (exact := _EXACT_TEXT.search(last.text)):
+            return [exact["text"]]
+        reply = self._next(request)
+        return reply if isinstance(reply, CallFunction) else _SENTENCE.findall(reply)
 
     def _next(self, request: Request) -> str | CallFunction:
         dialogue = Dialogue(self._script)

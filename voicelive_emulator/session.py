@@ -8,7 +8,7 @@ Nothing that a client sends raises.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from voicelive_emulator.agents import Entry
+from voicelive_emulator.agents import Entry, Request
 from voicelive_emulator.client_events import (
     InputTextDelta,
     InputTextDone,
@@ -128,6 +128,10 @@ class Session:
         """The caller's turn is over. Its words come with `transcribed`."""
         self._buffered_ms = 0.0
         return self._turns.stop(audio_end_ms)
+
+    def expected_request(self, text: str) -> Request | None:
+        """What the agent would be asked if the turn ended now with these words; changes nothing."""
+        return self._turns.expected_request(text)
 
     def transcribed(self, text: str) -> list[Effect]:
         """The words of the oldest turn that waits for them; empty where there are none."""

@@ -6,7 +6,7 @@ while the rest is not even written. What was said before is kept, since agents r
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -20,7 +20,15 @@ from voicelive_emulator.model_files import ModelFiles
 from voicelive_emulator.spoken_text import SpokenWord, spoken_words
 from voicelive_emulator.voice import FRAME_SAMPLES, Utterance, Voice, is_sound
 
-__all__ = ["Speech", "SpeechCache", "Synthesizer", "Word", "split_clauses"]
+__all__ = [
+    "SharedSpeech",
+    "Speech",
+    "SpeechCache",
+    "SpeechStream",
+    "Synthesizer",
+    "Word",
+    "split_clauses",
+]
 
 _GAIN = 1.3
 _SILENCE_LEVEL = 0.01
@@ -64,24 +72,21 @@ class Synthesizer:
         """
         return _joined(list(self.stream(clause)))
 
-    def stream(self, clause: str) -> Iterator[Speech]:
+    def stream(self, clause: str) -> "SpeechStream":
         """Speak a clause piece by piece, the first about a quarter of a second long, later ones longer.
 
-        The first piece has all the words. Each step blocks, like `synthesize`, for its own part.
+        The first piece has all the words. Each step blocks, like `synthesize`, for its own part. A
+        clause that others speak at the same time, or have left in the middle, is made only once.
         """
         clause = clause.strip()
-        known = self._cache.get(clause)
-        if known is not None:
-            yield known
-            return
+        spoken = self._cache.get_or_add(clause, lambda: SharedSpeech(self._pieces(clause)))
+        return SpeechStream(spoken, self._cache)
+
+    def _pieces(self, clause: str) -> Iterator[Speech]:
         words = spoken_words(clause)
         phonemes = self._voice.phonemize(" ".join(word.spoken for word in words))
-        pieces = []
         if phonemes:
-            for piece in self._speak(words, self._voice.prepare(phonemes)):
-                pieces.append(piece)
-                yield piece
-        self._cache.put(clause, _joined(pieces))
+            yield from self._speak(words, self._voice.prepare(phonemes))
 
     def _speak(self, words: list[SpokenWord], utterance: Utterance) -> Iterator[Speech]:
         rate_hz = self._voice.sample_rate_hz
@@ -108,33 +113,91 @@ class Synthesizer:
         return ["".join(filter(is_sound, self._voice.phonemize(word.spoken))) for word in words]
 
 
+class SharedSpeech:
+    """A clause that is being spoken: each piece is made when it is first asked for, by whoever asks."""
+
+    def __init__(self, pieces: Iterator[Speech]) -> None:
+        self._rest = pieces
+        self._made: list[Speech] = []
+        self._lock = threading.Lock()
+        self.finished = False
+        """Whether every piece is made."""
+        self.broken = False
+        """Whether a piece could not be made; there are no more."""
+        self.size_bytes = 0
+
+    def has(self, index: int) -> bool:
+        """Whether `piece` returns at once."""
+        return self.finished or index < len(self._made)
+
+    def piece(self, index: int) -> Speech | None:
+        """Return a piece, None after the last. Blocks while it is made."""
+        with self._lock:
+            while not self.has(index):
+                self._make()
+        return self._made[index] if index < len(self._made) else None
+
+    def _make(self) -> None:
+        try:
+            piece = next(self._rest, None)
+        except BaseException:
+            self.finished = self.broken = True
+            raise
+        if piece is None:
+            self.finished = True
+        else:
+            self._made.append(piece)
+            self.size_bytes += len(piece.pcm)
+
+
+class SpeechStream(Iterator[Speech]):
+    """The pieces of a clause, one after the other. For one listener."""
+
+    def __init__(self, speech: SharedSpeech, cache: "SpeechCache") -> None:
+        self._speech = speech
+        self._cache = cache
+        self._position = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next step does not block, since its piece is made."""
+        return self._speech.has(self._position)
+
+    def __next__(self) -> Speech:
+        was_ready = self.is_ready
+        piece = self._speech.piece(self._position)
+        if piece is None:
+            if not was_ready:
+                self._cache.trim()
+            raise StopIteration
+        self._position += 1
+        return piece
+
+
 class SpeechCache:
     """Keeps what was spoken last, up to a number of bytes of sound; safe in threads."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
-        self._entries: OrderedDict[str, Speech] = OrderedDict()
+        self._entries: OrderedDict[str, SharedSpeech] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, clause: str) -> Speech | None:
-        """Return the clause as it was spoken, None if it is not kept."""
+    def get_or_add(self, clause: str, make: Callable[[], SharedSpeech]) -> SharedSpeech:
+        """Return the clause, made or still being made; one that is new, or broke, is added."""
         with self._lock:
             speech = self._entries.get(clause)
-            if speech is not None:
-                self._entries.move_to_end(clause)
+            if speech is None or speech.broken:
+                speech = self._entries[clause] = make()
+            self._entries.move_to_end(clause)
             return speech
 
-    def put(self, clause: str, speech: Speech) -> None:
-        """Keep a spoken clause, and drop those not asked for the longest while it is too much."""
+    def trim(self) -> None:
+        """Drop the clauses not asked for the longest while there is too much sound."""
         with self._lock:
-            if clause in self._entries:
-                return
-            self._entries[clause] = speech
-            self._bytes += len(speech.pcm)
-            while self._bytes > self._max_bytes:
+            size_bytes = sum(speech.size_bytes for speech in self._entries.values())
+            while size_bytes > self._max_bytes:
                 _, oldest = self._entries.popitem(last=False)
-                self._bytes -= len(oldest.pcm)
+                size_bytes -= oldest.size_bytes
 
 
 def _joined(pieces: list[Speech]) -> Speech:

@@ -110,6 +110,24 @@ class TurnDetector:
         """The end of the last frame on the session's audio clock."""
         return self._position_ms
 
+    @property
+    def earliest_stop_ms(self) -> int:
+        """Where a turn that pauses stops at the earliest; without a pause, the position."""
+        match self._state:
+            case _Paused(silent_since_ms=since):
+                return max(since + self._options.silence_duration_ms, self._position_ms)
+            case _:
+                return self._position_ms
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether the turn would be over now if it was known to sound complete."""
+        match self._state:
+            case _Paused(silent_since_ms=since, verdict=_Verdict.UNKNOWN):
+                return self._position_ms - since >= self._options.silence_duration_ms
+            case _:
+                return False
+
     def receive(self, probability: float) -> list[TurnEvent]:
         """Take the probability of speech in the next 32 ms and return what it means for the turn."""
         frame_start_ms = self._position_ms

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from voicelive_emulator.agents import Request
 from voicelive_emulator.conversation import Conversation, MessageItem
 from voicelive_emulator.effects import Effect, Send, Transcribe
 from voicelive_emulator.events import ClientError, Event, Events
@@ -88,6 +89,20 @@ class Turns:
     def forget(self) -> None:
         """What was said since the last turn does not count."""
         self._speaking = None
+
+    def expected_request(self, text: str) -> Request | None:
+        """What the agent would be asked if the turn that goes on ended now; None if nothing, or not aloud."""
+        detection = self._config.turn_detection
+        answers = detection is not None and detection.create_response
+        if not (
+            answers and text and self._speaking is not None and "audio" in self._config.get("modalities")
+        ):
+            return None
+        try:
+            tools, must_call = offered_tools(ResponseRequest(), self._config)
+        except ClientError:
+            return None
+        return self._replies.expected(ReplyRequest(tools=tools, must_call=must_call), text)
 
     def transcribed(self, text: str) -> list[Effect]:
         """The words of the oldest turn that waits; empty where there are none.

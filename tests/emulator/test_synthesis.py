@@ -1,5 +1,6 @@
 """What is spoken can be understood, has its words at their times, and starts soon."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 from tests.speech_data import word_error_rate
 from voicelive_emulator.model_files import ModelFiles
 from voicelive_emulator.recognition import Recognizer
-from voicelive_emulator.synthesis import Speech, SpeechCache, Synthesizer, split_clauses
+from voicelive_emulator.synthesis import (
+    SharedSpeech,
+    Speech,
+    SpeechCache,
+    SpeechStream,
+    Synthesizer,
+    split_clauses,
+)
 
 pytest_plugins = ("tests.emulator.speech_fixtures",)
 
@@ -156,18 +164,51 @@ class TestStream:
 class TestMemory:
     def test_the_same_line_is_spoken_once(self, synthesizer: Synthesizer) -> None:
         synthesizer.synthesize("Please hold the line.")
-        again = synthesizer.synthesize("Please hold the line.")
-        assert synthesizer.synthesize(" Please hold the line. ") is again
+        pieces = synthesizer.stream(" Please hold the line. ")
+        for _ in pieces:
+            assert pieces.is_ready
+
+    def test_who_asks_at_the_same_time_gets_the_same_pieces(self, synthesizer: Synthesizer) -> None:
+        text = "Two callers are told the same at once, and it is made only once."
+        first, second = synthesizer.stream(text), synthesizer.stream(text)
+        assert not second.is_ready
+        made = next(first)
+        assert second.is_ready
+        assert next(second) is made
+        assert list(second) == list(first)
 
     def test_what_was_not_said_for_long_is_forgotten(self) -> None:
         cache = SpeechCache(max_bytes=10)
-        for clause in ("one", "two"):
-            cache.put(clause, Speech(b"1234", ()))
-        assert cache.get("one") == Speech(b"1234", ())
-        cache.put("three", Speech(b"1234", ()))
-        assert (cache.get("one"), cache.get("two")) == (Speech(b"1234", ()), None)
-        cache.put("long", Speech(b"1" * 11, ()))
-        assert [cache.get(clause) for clause in ("one", "three", "long")] == [None, None, None]
+        made: list[str] = []
+
+        def speak(clause: str, pcm: bytes = b"1234") -> None:
+            def pieces() -> Iterator[Speech]:
+                made.append(clause)
+                yield Speech(pcm, ())
+
+            speech = cache.get_or_add(clause, lambda: SharedSpeech(pieces()))
+            assert list(SpeechStream(speech, cache)) == [Speech(pcm, ())]
+
+        for clause in ("one", "two", "one", "three", "one", "two"):
+            speak(clause)
+        assert made == ["one", "two", "three", "two"]
+        speak("long", b"1" * 11)
+        speak("one")
+        assert made == ["one", "two", "three", "two", "long", "one"]
+
+    def test_a_clause_that_failed_is_made_anew(self) -> None:
+        cache = SpeechCache(max_bytes=100)
+
+        def broken() -> Iterator[Speech]:
+            yield Speech(b"12", ())
+            raise RuntimeError("broken")
+
+        stream = SpeechStream(cache.get_or_add("one", lambda: SharedSpeech(broken())), cache)
+        assert next(stream) == Speech(b"12", ())
+        with pytest.raises(RuntimeError):
+            next(stream)
+        whole = [Speech(b"12", ()), Speech(b"34", ())]
+        assert list(SpeechStream(cache.get_or_add("one", lambda: SharedSpeech(iter(whole))), cache)) == whole
 
     def test_the_same_line_sounds_the_same_everywhere(
         self, another: Synthesizer, synthesizer: Synthesizer
@@ -176,9 +217,7 @@ class TestMemory:
 
     def test_a_clause_that_was_cut_off_is_spoken_whole_the_next_time(self, synthesizer: Synthesizer) -> None:
         text = "This one is broken off after its first piece, as a caller speaks."
-        cut_off = synthesizer.stream(text)
-        first = next(cut_off)
-        cut_off.close()  # type: ignore[attr-defined]  # an iterator to its callers, a generator in fact
+        first = next(synthesizer.stream(text))
         assert len(synthesizer.synthesize(text).pcm) > 4 * len(first.pcm)
 
     def test_sessions_do_not_disturb_each_other(self, another: Synthesizer, synthesizer: Synthesizer) -> None:
