@@ -43,7 +43,6 @@ from voicelive_emulator.faults import (
     Frame,
     Stall,
 )
-from voicelive_emulator.foresight import Foresight
 from voicelive_emulator.interim import bridged
 from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
@@ -105,7 +104,7 @@ class SessionPipeline:
         self._names = names
         self._agent = parts.new_agent()
         self._hearing = parts.hearing(hearing)
-        self._foresight = Foresight(self._agent, models, workers)
+        self._foresight = parts.foresight(self._agent)
         self._outbox = Outbox()
         self._audio: asyncio.Queue[bytes] = asyncio.Queue(_MOST_APPENDS)
         self._words: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue(_MOST_TURNS)
@@ -237,14 +236,14 @@ class SessionPipeline:
                             await self._carry_out(self._session.speech_stopped(end_ms))
                         case SpeechPaused():
                             self._foresee()
-                        case SpeechResumed():
+                        case SpeechResumed() if self._foresight is not None:
                             self._foresight.drop()
             for _ in range(appends):
                 self._audio.task_done()
 
     def _foresee(self) -> None:
         words = self._hearing.words_so_far
-        if self._tasks is not None and words is not None:
+        if self._tasks is not None and words is not None and self._foresight is not None:
             due = asyncio.get_running_loop().time() + self._hearing.stops_in_s
             self._foresight.begin(self._tasks, words, self._session.expected_request, due)
 
