@@ -1,6 +1,7 @@
 """The sockets of the emulator: HTTP and WebSocket, plain and over TLS in one process.
 
-Routes: the Voice Live endpoint under any prefix, the token endpoint of Entra, and `/health`.
+Routes: the Voice Live endpoint under any prefix, the token endpoint of Entra, `/health`, and
+what `control` offers.
 """
 
 import asyncio
@@ -18,18 +19,22 @@ import structlog
 from aiohttp import web
 
 from voicelive_emulator.access import Access, Admission, Refusal
+from voicelive_emulator.activity import Activity
 from voicelive_emulator.agents import Entry
 from voicelive_emulator.certificates import server_tls
+from voicelive_emulator.control import Control
 from voicelive_emulator.entra import TokenIssuer
 from voicelive_emulator.events import Events
 from voicelive_emulator.failures import described
 from voicelive_emulator.faults import Fault, FaultPlan, UnknownFault, parse_faults
 from voicelive_emulator.openai_names import OpenAINames
+from voicelive_emulator.parts import ModelParts, Parts
 from voicelive_emulator.pipeline import PipelineOptions, SessionPipeline
 from voicelive_emulator.profiles import profile_for
 from voicelive_emulator.quota import Quota
 from voicelive_emulator.session import Session
 from voicelive_emulator.session_config import SessionConfig
+from voicelive_emulator.set_answers import SetAnswers
 from voicelive_emulator.settings import Settings
 from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.threads import Threads
@@ -40,6 +45,8 @@ _LARGEST_MESSAGE: Final = 21 * 1024 * 1024
 _LARGEST_FORM: Final = 64 * 1024
 _CLOSE_TIMEOUT_S: Final = 2.0
 _SHUTDOWN_TIMEOUT_S: Final = 1.0
+_SEEDED_START: Final = 1_767_225_600
+"""When every session with a seed begins: 2026, in Unix seconds."""
 _FAULT_HEADER: Final = "x-emulator-fault"
 
 
@@ -55,11 +62,17 @@ class Endpoints:
 class Emulator:
     """The web application. One per process; sessions share its models and threads."""
 
-    def __init__(self, settings: Settings, models: SpeechModels, random: Random | None = None) -> None:
-        """`random` makes ids; a seeded one makes the same ids every time."""
+    def __init__(
+        self,
+        settings: Settings,
+        models: SpeechModels | Parts,
+        random: Random | None = None,
+        answers: SetAnswers | None = None,
+    ) -> None:
+        """`random` makes ids; a seeded one makes the same ids every time. `answers` can be set over HTTP."""
         self._settings = settings
-        self._models = models
         self._workers = Workers()
+        self._parts = ModelParts(models, self._workers) if isinstance(models, SpeechModels) else models
         self._random = random or Random(secrets.randbits(128))  # noqa: S311 (ids are names, no secrets)
         self._issuer = TokenIssuer(time.monotonic, settings.token_lifetime_s, settings.client_secret)
         self._access = Access(settings.api_key, self._issuer.is_valid, agent_api_keys=settings.agent_api_keys)
@@ -67,12 +80,14 @@ class Emulator:
         self._threads = Threads()
         self._opened = 0
         self._sessions: set[SessionPipeline] = set()
+        self._control = Control(self._sessions, answers, settings.api_key)
         self._log = structlog.get_logger("voicelive_emulator")
 
     def application(self) -> web.Application:
         """Return the routes."""
         app = web.Application(client_max_size=_LARGEST_FORM)
         app.router.add_get("/health", self._health)
+        self._control.add_routes(app.router)
         app.router.add_get(r"/{prefix:(?:.*/)?}voice-live/realtime", self._realtime)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
         app.on_shutdown.append(self._say_goodbye)
@@ -140,7 +155,7 @@ class Emulator:
             profile,
             model=admission.model,
             api_version=admission.api_version,
-            expires_at=int(time.time() + lifetime_s),
+            expires_at=int((time.time() if seed is None else _SEEDED_START) + lifetime_s),
             agent=agent,
             agent_updates=self._settings.agent_updates,
         )
@@ -149,8 +164,7 @@ class Emulator:
             session,
             ws,
             request.transport,
-            self._models,
-            self._workers,
+            self._parts,
             hearing=config.hearing(),
             options=PipelineOptions(
                 lifetime_s=lifetime_s,
@@ -159,6 +173,7 @@ class Emulator:
                 quota=self._quota,
             ),
             faults=plan,
+            activity=Activity(config.session_id, admission.mode, admission.model, time.monotonic()),
             names=OpenAINames(events, asked=request.query.get("names") == "openai"),
         )
         self._sessions.add(pipeline)
@@ -228,11 +243,14 @@ class Emulator:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, models: SpeechModels, random: Random | None = None
+    settings: Settings,
+    models: SpeechModels | Parts,
+    random: Random | None = None,
+    answers: SetAnswers | None = None,
 ) -> AsyncIterator[Endpoints]:
     """Serve inside the block. Raises OSError when a port or the certificate file cannot be had."""
     runner = web.AppRunner(
-        Emulator(settings, models, random).application(),
+        Emulator(settings, models, random, answers).application(),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
