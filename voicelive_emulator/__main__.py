@@ -6,18 +6,30 @@ hold a key, a token, text or audio.
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from random import Random
+from typing import Annotated, Final, NoReturn
 
 import typer
 
+from voicelive_emulator.agent_choice import AgentKind, AgentOptions, Agents, chosen_agents
 from voicelive_emulator.logs import configure_logs
 from voicelive_emulator.model_files import ModelsMissing, install_models
-from voicelive_emulator.server import serving
+from voicelive_emulator.openai_agent import Endpoint
+from voicelive_emulator.parts import Parts
+from voicelive_emulator.script import ScriptError
+from voicelive_emulator.server import Endpoints, serving
 from voicelive_emulator.settings import LONGEST_SESSION_S, TOKEN_LIFETIME_S, AgentUpdates, Settings
-from voicelive_emulator.speech_models import load_speech_models
+from voicelive_emulator.speech_models import SpeechModels, load_speech_models
+from voicelive_emulator.tape import Tape, TapeTimes
+
+_MOST_SESSIONS: Final = 100
+_MOST_TAPE_SESSIONS: Final = 1_000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -42,7 +54,10 @@ def serve(
     ] = None,
     token_lifetime_s: Annotated[int, typer.Option(help="How long tokens live.")] = TOKEN_LIFETIME_S,
     session_lifetime_s: Annotated[int, typer.Option(help="How long sessions live.")] = LONGEST_SESSION_S,
-    max_sessions: Annotated[int, typer.Option(help="Sessions at once; more get HTTP 429.")] = 100,
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(help="Sessions at once; more get HTTP 429. 100, with --tape 1000.", show_default=False),
+    ] = None,
     connections_per_minute: Annotated[
         int | None, typer.Option(help="New sessions in a minute; more get HTTP 429.")
     ] = None,
@@ -64,13 +79,39 @@ def serve(
     token_fault: Annotated[
         list[str] | None, typer.Option(help="A fault of the token endpoint; may be repeated.")
     ] = None,
+    agent: Annotated[
+        AgentKind, typer.Option(help="Who answers; `test`: what PUT /answers sets, else as `scripted`.")
+    ] = "scripted",
+    agent_script: Annotated[
+        Path | None, typer.Option(help="Another script than the packaged telesales.yaml.")
+    ] = None,
+    agent_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EMULATOR_AGENT_URL",
+            help="For `openai`: the base URL, which ends before /chat/completions. "
+            "The key comes from EMULATOR_AGENT_API_KEY.",
+        ),
+    ] = None,
+    agent_model: Annotated[
+        str | None, typer.Option(envvar="EMULATOR_AGENT_MODEL", help="For `openai`: the model's name.")
+    ] = None,
+    agent_timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="For `openai`: how long the endpoint may say nothing.")
+    ] = 20.0,
+    tape: Annotated[
+        bool, typer.Option("--tape", help="Load no models: canned words, made-up sound, recorded times.")
+    ] = False,
+    readable: Annotated[
+        bool, typer.Option("--readable", help="Text for people on stderr, and no JSON on stdout.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug shows every event's type.")] = "info",
 ) -> None:
     """Serve Voice Live on this machine until told to stop."""
     if context.invoked_subcommand is not None:
         return
     try:
-        configure_logs(log_level)
+        configure_logs(log_level, readable=readable)
     except ValueError as error:
         _fail(str(error))
     settings = Settings(
@@ -82,7 +123,7 @@ def serve(
         client_secret=client_secret or None,
         token_lifetime_s=token_lifetime_s,
         session_lifetime_s=session_lifetime_s,
-        max_sessions=max_sessions,
+        max_sessions=max_sessions or (_MOST_TAPE_SESSIONS if tape else _MOST_SESSIONS),
         connections_per_minute=connections_per_minute,
         tokens_per_minute=tokens_per_minute,
         agent_updates=agent_updates,
@@ -91,9 +132,17 @@ def serve(
         seed=seed,
         token_faults=tuple(token_fault or ()),
     )
+    endpoint = None
+    if agent == "openai":
+        if not (agent_url and agent_model):
+            _fail("--agent openai needs --agent-url and --agent-model.")
+        key = os.environ.get("EMULATOR_AGENT_API_KEY", "")
+        endpoint = Endpoint(agent_url, agent_model, key, agent_timeout_s)
+    options = AgentOptions(agent, agent_script, endpoint)
+    announce = _announce_to_people if readable else _announce_to_programs
     try:
-        asyncio.run(_serve(settings))
-    except ModelsMissing as error:
+        asyncio.run(_serve(settings, options, tape=tape, announce=announce))
+    except (ModelsMissing, ScriptError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"Cannot listen on {host}: {error.strerror or error}")
@@ -105,23 +154,53 @@ def models() -> None:
     raise typer.Exit(install_models())
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(
+    settings: Settings, options: AgentOptions, *, tape: bool, announce: Callable[[Settings, Endpoints], None]
+) -> None:
     stop = asyncio.Event()
     for stopper in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(stopper, stop.set)
-    speech = await asyncio.to_thread(load_speech_models)
-    if stop.is_set():
-        return
-    async with serving(settings, speech) as endpoints:
-        ready = {
-            "event": "ready",
-            "port": endpoints.port,
-            "tls_port": endpoints.tls_port,
-            "certificate_file": str(endpoints.certificate_file) if endpoints.certificate_file else None,
-        }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+    async with chosen_agents(options) as agents:
+        models = await asyncio.to_thread(_models, settings, agents, tape=tape)
+        if stop.is_set():
+            return
+        async with serving(settings, models, answers=agents.answers) as endpoints:
+            announce(settings, endpoints)
+            await stop.wait()
+
+
+def _models(settings: Settings, agents: Agents, *, tape: bool) -> SpeechModels | Parts:
+    if tape:
+        random = Random() if settings.seed is None else None  # noqa: S311 (times are no secrets)
+        return Tape(agents.new_agent, TapeTimes(random))
+    return replace(load_speech_models(), new_agent=agents.new_agent)
+
+
+def _announce_to_programs(_: Settings, endpoints: Endpoints) -> None:
+    ready = {
+        "event": "ready",
+        "port": endpoints.port,
+        "tls_port": endpoints.tls_port,
+        "certificate_file": str(endpoints.certificate_file) if endpoints.certificate_file else None,
+    }
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+
+
+def _announce_to_people(settings: Settings, endpoints: Endpoints) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lines = [
+        "",
+        "The Voice Live emulator is ready.",
+        f"  endpoint   http://{host}:{endpoints.port}",
+        f"  key        {'the one that you set' if settings.api_key else 'any'}",
+        f"  sessions   http://{host}:{endpoints.port}/sessions",
+    ]
+    if endpoints.tls_port is not None:
+        lines.append(f"  with TLS   https://localhost:{endpoints.tls_port}")
+        lines.append(f"             SSL_CERT_FILE={endpoints.certificate_file}")
+    lines += ["Ctrl-C ends it.", ""]
+    sys.stderr.write("\n".join(lines) + "\n")
 
 
 def _fail(message: str) -> NoReturn:

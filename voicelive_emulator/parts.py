@@ -7,7 +7,6 @@ from typing import Protocol
 from voicelive_emulator.agents import Agent, Foreseeable
 from voicelive_emulator.answering import Speaker
 from voicelive_emulator.foresight import Foresight
-from voicelive_emulator.foresight import Foresight
 from voicelive_emulator.hearing import Hearing
 from voicelive_emulator.pacing import Pacer
 from voicelive_emulator.session_config import HearingOptions
@@ -58,10 +57,6 @@ class Parts(Protocol):
         ...
 
     def foresight(self, agent: Agent) -> Foresight | None:
-        """What prepares the answers of a session, if anything does."""
-        ...
-
-    def foresight(self, agent: Agent) -> Foresight | None:
         """What prepares the agent's answers; None where nothing is worth preparing."""
         ...
 
@@ -84,10 +79,6 @@ class ModelParts:
     def new_agent(self) -> Agent:
         """An agent for one session."""
         return self._models.new_agent()
-
-    def foresight(self, agent: Agent) -> Foresight | None:
-        """What prepares the answers of a session."""
-        return Foresight(agent, self._models, self._workers)
 
     def foresight(self, agent: Agent) -> Foresight | None:
         """What prepares the agent's answers, if it says ahead of time what they will be."""

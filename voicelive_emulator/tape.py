@@ -80,11 +80,8 @@ class Tape:
         """An agent that takes its time."""
         return _SlowAgent(self._new_agent(), self._times)
 
-    def foresight(self, agent: Agent) -> None:  # noqa: ARG002 (what the parts are asked)
+    def foresight(self, agent: Agent) -> None:
         """Nothing is prepared: a tape's times are its own."""
-
-    def foresight(self, _agent: Agent) -> None:
-        """Nothing needs to be prepared."""
 
 
 class TapeSpeaker:
