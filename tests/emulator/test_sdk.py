@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from azure.ai.voicelive.aio import ConnectionClosed, VoiceLiveConnection, connect
+from azure.ai.voicelive.aio import ConnectionClosed, ConnectionError, VoiceLiveConnection, connect  # noqa: A004 (its name)
 from azure.ai.voicelive.models import (
     AudioEchoCancellation,
     AudioInputTranscriptionOptions,
@@ -24,6 +24,8 @@ from azure.ai.voicelive.models import (
     RequestSession,
     ServerEvent,
     ServerEventConversationItemCreated,
+    ServerEventConversationItemInputAudioTranscriptionCompleted,
+    ServerEventConversationItemTruncated,
     ServerEventError,
     ServerEventResponseAudioDelta,
     ServerEventResponseAudioTimestampDelta,
@@ -156,6 +158,104 @@ async def test_function_call_round(emulator: Endpoints) -> None:
         done = (await until(connection, ServerEventResponseDone))[-1]
         assert isinstance(done, ServerEventResponseDone)
         assert done.response.status == "completed"
+
+
+async def test_native_model(emulator: Endpoints) -> None:
+    async with session(emulator, model="gpt-realtime") as connection:
+        (created,) = await until(connection, ServerEventSessionCreated)
+        assert isinstance(created, ServerEventSessionCreated)
+        assert created.session.voice == {"name": "alloy", "type": "openai"}
+        await connection.conversation.item.create(item=typed("Hello."))
+        await connection.response.create()
+        done = (await until(connection, ServerEventResponseDone))[-1]
+    assert isinstance(done, ServerEventResponseDone)
+    assert done.response.status == "completed"
+
+
+async def test_cancel_race(emulator: Endpoints, doubles: Doubles) -> None:
+    doubles.synthesizer.hold = True
+    async with session(emulator) as connection:
+        await connection.conversation.item.create(item=typed("Hello."))
+        await connection.response.create()
+        await until(connection, ServerEventResponseAudioDelta)
+        await connection.response.cancel()
+        await connection.response.cancel(event_id="late")
+        done = (await until(connection, ServerEventResponseDone))[-1]
+        assert isinstance(done, ServerEventResponseDone)
+        details: Any = done.response.status_details
+        assert (details.type, details.reason) == ("cancelled", "client_cancelled")
+        doubles.synthesizer.go_on.set()
+        after = await until(connection, ServerEventError)
+        error = after[-1]
+        assert isinstance(error, ServerEventError)
+        assert (error.error.code, error.error.event_id) == ("response_cancel_not_active", "late")
+        assert not any(isinstance(event, ServerEventResponseAudioDelta) for event in after)
+
+
+async def test_truncation(emulator: Endpoints) -> None:
+    async with session(emulator) as connection:
+        await connection.conversation.item.create(item=typed("Hello."))
+        await connection.response.create()
+        done = (await until(connection, ServerEventResponseDone))[-1]
+        assert isinstance(done, ServerEventResponseDone)
+        assert done.response.output is not None
+        item_id = done.response.output[0].id
+        assert item_id is not None
+        cut: Any = {"item_id": item_id, "audio_end_ms": 400, "content_index": 0}
+        await connection.conversation.item.truncate(**cut)
+        truncated = (await until(connection, ServerEventConversationItemTruncated))[-1]
+        assert isinstance(truncated, ServerEventConversationItemTruncated)
+        assert (truncated.item_id, truncated.audio_end_ms) == (item_id, 400)
+        await connection.conversation.item.truncate(**cut)
+        error = (await until(connection, ServerEventError))[-1]
+        assert isinstance(error, ServerEventError)
+        assert error.error.code == "item_already_truncated"
+
+
+async def test_auto_truncation(emulator: Endpoints, doubles: Doubles) -> None:
+    doubles.synthesizer.hold = True
+    async with session(emulator) as connection:
+        await connection.session.update(session=RequestSession(turn_detection=ServerVad(auto_truncate=True)))
+        await connection.conversation.item.create(item=typed("Hello."))
+        await connection.response.create()
+        await until(connection, ServerEventResponseAudioDelta)
+        loud: Any = silence(300) + speech(500)
+        await connection.input_audio_buffer.append(audio=loud)
+        events = await until(connection, ServerEventConversationItemTruncated)
+        doubles.synthesizer.go_on.set()
+    assert isinstance(events[-2], ServerEventResponseDone)
+
+
+async def test_expiry(emulator: Endpoints) -> None:
+    async with session(emulator, query={"model": "gpt-4.1", "fault": "expire:0.1"}) as connection:
+        error = (await until(connection, ServerEventError))[-1]
+        assert isinstance(error, ServerEventError)
+        assert error.error.code == "session_expired"
+        with pytest.raises(ConnectionClosed) as closed:
+            await until(connection, ServerEventResponseDone)
+    assert closed.value.code == 1001
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_refused_handshake_tells_its_status(emulator: Endpoints, status: int) -> None:
+    with pytest.raises(ConnectionError) as refused:
+        async with session(emulator, query={"model": "m", "fault": f"refuse:{status}"}):
+            pass
+    cause: Any = refused.value.__cause__
+    assert cause.status == status
+
+
+async def test_real_speech(real_emulator: Endpoints, spoken_question: bytes) -> None:
+    async with session(real_emulator) as connection:
+        audio: Any = silence(300) + spoken_question + silence(1_000)
+        await connection.input_audio_buffer.append(audio=audio)
+        events = await until(connection, ServerEventResponseAudioDelta)
+    words = [
+        event.transcript
+        for event in events
+        if isinstance(event, ServerEventConversationItemInputAudioTranscriptionCompleted)
+    ]
+    assert "price" in words[0].lower()
 
 
 async def test_errors_leave_the_session_alive(emulator: Endpoints) -> None:
