@@ -207,6 +207,7 @@ class Conversation:
         """Time has passed: responses are played to their end, waits run out."""
         effects: list[Effect] = self._watch_hold(self._hold, now) if self._hold else []
         effects += self._replies.tick(now)
+        effects += self._wanted_request(now)
         if isinstance(self._input, Committed) and not self._replies and now >= self._silent_at(self._input):
             effects += self._agent_silent()
         return self._with_status(effects)
@@ -354,10 +355,14 @@ class Conversation:
                 self._move_input("answer requested", Committed(now))
             elif event.status != "cancelled" and self._replies.has_ended(event.response_id):
                 effects += self._agent_silent()
-        if self._replies.active is None and self._request_wanted:
-            effects += self._request_response()
-            self._move_input("answer requested", Committed(now))
-        return effects
+        return [*effects, *self._wanted_request(now)]
+
+    def _wanted_request(self, now: float) -> list[Effect]:
+        """The request that waited for the end of a response, once that has come."""
+        if not self._request_wanted or self._replies.active is not None:
+            return []
+        self._move_input("answer requested", Committed(now))
+        return self._request_response()
 
     def _agent_began(self) -> None:
         self._silent_turns = 0
@@ -369,6 +374,7 @@ class Conversation:
             return []
         self._move_input("agent silent", Quiet())
         self._replies.active = None
+        self._request_wanted = False
         self._silent_turns += 1
         if self._silent_turns >= MAX_SILENT_TURNS:
             return [End(ErrorCode.AGENT_SILENT)]
@@ -397,7 +403,7 @@ class Conversation:
             status = "agent_speaking"
         elif isinstance(self._input, Speaking):
             status = "listening"
-        elif isinstance(self._input, Committed):
+        elif isinstance(self._input, Committed) or self._request_wanted:
             status = "processing"
         else:
             status = "ready"

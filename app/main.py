@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from fastapi import Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse
+from starlette.middleware.gzip import GZipMiddleware
 
 from app import admission, page
 from app.calls import Calls
@@ -26,6 +27,7 @@ PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""
 
 SHUTDOWN_TIMEOUT_S: Final = 5
+MIN_COMPRESSED_BYTES: Final = 1024
 
 EXIT_BAD_SETTINGS: Final = 2
 EXIT_CANNOT_LISTEN: Final = 1
@@ -76,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         is_ready = lifecycle.phase is Phase.READY
         return JSONResponse({"status": lifecycle.phase.value}, status_code=200 if is_ready else 503)
 
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
     app.websocket("/ws/voice")(voice)
     app.include_router(page.router)
     app.mount("/static", page.PageFiles(), name="static")

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.processes import EmulatorProcess, emulator_process
+from tests.modes import gateway_for, model
+from tests.processes import EmulatorProcess, GatewayProcess, emulator_process
 
 
 @pytest.fixture(autouse=True)
@@ -20,4 +21,11 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
 def emulator() -> Iterator[EmulatorProcess]:
     """One emulator for all tests that only talk with it."""
     with emulator_process() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(emulator: EmulatorProcess) -> Iterator[GatewayProcess]:
+    """One gateway in model mode for all tests that only call it."""
+    with gateway_for(emulator, model(emulator)) as running:
         yield running
