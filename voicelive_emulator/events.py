@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
+import orjson
+
 Event = dict[str, Any]
 """One event, ready to be written as JSON."""
 
 _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH: Final = 22
 """Characters after the prefix of most ids that the live service makes."""
+_LARGEST_ECHO_BYTES: Final = 1_000_000
+"""JavaScript's client of Microsoft breaks at messages of 1 MiB, so no event may be larger."""
 
 
 class ClientError(Exception):
@@ -65,6 +69,12 @@ class Events:
             "event_id": event_id,
         }
         return self.event("error", error=details)
+
+
+def check_size(echo: Event, param: str) -> None:
+    """Raise ClientError if the event that shows this object would be too large for clients."""
+    if len(orjson.dumps(echo)) > _LARGEST_ECHO_BYTES:
+        raise ClientError("value_too_large", f"'{param}' is too large to be shown.", param)
 
 
 def event_id_of(event: object) -> str | None:

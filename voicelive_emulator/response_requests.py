@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from voicelive_emulator.agents import Tool as OfferedTool
 from voicelive_emulator.conversation import Item, MessageItem
-from voicelive_emulator.events import ClientError, Events
+from voicelive_emulator.events import ClientError, Events, check_size
 from voicelive_emulator.item_requests import requested_item
 from voicelive_emulator.responses import ResponseOptions
 from voicelive_emulator.session_config import SessionConfig, with_voice_object
@@ -79,6 +79,7 @@ def verbatim_text(request: ResponseRequest, events: Events) -> str | None:
     item = requested_item(request.pre_generated_assistant_message, events, param)
     if not isinstance(item, MessageItem) or item.role != "assistant" or not item.text:
         raise ClientError("invalid_value", "It is a message of the assistant with text.", param)
+    check_size(item.echo(), param)
     return item.text
 
 

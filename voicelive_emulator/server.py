@@ -110,6 +110,7 @@ class Emulator:
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
         try:
             faults = self._requested_faults(request)
+            pace = _pace(request.query.get("pace"), self._settings.pace)
         except UnknownFault as error:
             return self._refuse(Refusal(400, "unknown_fault", str(error)))
         if (answer := await self._fail_upgrade(faults)) is not None:
@@ -128,11 +129,16 @@ class Emulator:
         if not ws.can_prepare(request).ok:
             return self._refuse(Refusal(426, "upgrade_required", "This is a WebSocket endpoint."))
         await ws.prepare(request)
-        await self._serve(request, ws, decision, faults)
+        await self._serve(request, ws, decision, faults, pace)
         return ws
 
     async def _serve(
-        self, request: web.Request, ws: web.WebSocketResponse, admission: Admission, faults: tuple[Fault, ...]
+        self,
+        request: web.Request,
+        ws: web.WebSocketResponse,
+        admission: Admission,
+        faults: tuple[Fault, ...],
+        pace: float,
     ) -> None:
         plan = FaultPlan(faults)
         expire = plan.session_fault("expire")
@@ -168,7 +174,7 @@ class Emulator:
             hearing=config.hearing(),
             options=PipelineOptions(
                 lifetime_s=lifetime_s,
-                pace=self._settings.pace,
+                pace=pace,
                 audio_clock=seed is not None,
                 quota=self._quota,
             ),
@@ -239,6 +245,17 @@ class Emulator:
 
     async def _clean_up(self, _: web.Application) -> None:
         await self._workers.close()
+
+
+def _pace(asked: str | None, default: float) -> float:
+    """Return the pace that a query asks for; raises UnknownFault for what is none."""
+    try:
+        pace = default if asked is None else float(asked)
+    except ValueError:
+        pace = -1.0
+    if not 0 <= pace < math.inf:
+        raise UnknownFault("A pace is a number, 0 or more.")
+    return pace
 
 
 @asynccontextmanager

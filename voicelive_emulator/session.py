@@ -21,7 +21,7 @@ from voicelive_emulator.client_events import (
 )
 from voicelive_emulator.conversation import ROOT, Conversation, Item, MessageItem, entries
 from voicelive_emulator.effects import Close, ConfigureHearing, Effect, ForgetAudio, Hear, Send
-from voicelive_emulator.events import ClientError, Events, event_id_of
+from voicelive_emulator.events import ClientError, Events, check_size, event_id_of
 from voicelive_emulator.item_requests import decoded_audio, requested_item
 from voicelive_emulator.replies import Replies, ReplyRequest
 from voicelive_emulator.response_requests import (
@@ -215,6 +215,7 @@ class Session:
         return self._add_item(item, request.previous_item_id)
 
     def _add_item(self, item: Item, after: str | None) -> list[Effect]:
+        check_size(item.echo(), "item")
         previous_id = (self._conversation.last_id if after is None else after) or None
         if not self._config.profile.linked_items and after is None:
             previous_id = ""

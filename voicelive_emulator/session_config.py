@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
-from voicelive_emulator.events import ClientError, Event
+from voicelive_emulator.events import ClientError, Event, check_size
 from voicelive_emulator.profiles import Profile
 from voicelive_emulator.session_fields import (
     EchoCancellation,
@@ -216,7 +216,13 @@ class SessionConfig:
             raise ClientError(
                 "cannot_update_voice", "The voice cannot change once it was heard.", "session.voice"
             )
+        before = dict(self._fields)
         self._apply(changes)
+        try:
+            check_size(self.echo(), "session")
+        except ClientError:
+            self._fields = before
+            raise
         return ignored if self._agent_updates == "warning" else []
 
     def hearing(self) -> HearingOptions:
