@@ -238,6 +238,10 @@ class SessionPipeline:
                             self._foresee()
                         case SpeechResumed() if self._foresight is not None:
                             self._foresight.drop()
+                    if self._options.audio_clock:
+                        await self._settle()
+            if self._options.audio_clock and self._now() >= self._options.lifetime_s:
+                await self._carry_out(self._session.expire())
             for _ in range(appends):
                 self._audio.task_done()
 
