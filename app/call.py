@@ -13,7 +13,7 @@ from typing import Final
 
 from app.call_log import CallLog, Entry
 from app.messages import BYTES_PER_MS
-from voicelive_client import AgentAudio, CallClosedError, Listener, PlayoutClock, VoiceCall, connect
+from voicelive_client import AgentAudio, CallClosedError, Event, PlayoutClock, Reconnecting, VoiceLiveCall
 from voicelive_client.microphone import Microphone
 
 SESSION_WAIT_S: Final = 15.0
@@ -59,17 +59,16 @@ async def hold(call: Call, show: Callable[[Entry], None]) -> CallResult:
 
     Raises CallRefusedError, CallUnreachableError when there is no call at all.
     """
-    async with connect(call.url) as connection:
+    async with VoiceLiveCall(call.url) as connection:
         return await _Conversation(call, connection, show).run()
 
 
 class _Conversation:
-    def __init__(self, call: Call, connection: VoiceCall, show: Callable[[Entry], None]) -> None:
+    def __init__(self, call: Call, connection: VoiceLiveCall, show: Callable[[Entry], None]) -> None:
         self._clock = asyncio.get_running_loop().time
         self._call = call
         self._connection = connection
         self._show = show
-        self._listener = Listener(connection)
         self._microphone = Microphone(connection)
         self._recording = _Recording()
         self._log = CallLog(self._clock())
@@ -83,7 +82,7 @@ class _Conversation:
                     await self._hang_up()
             finally:
                 microphone.cancel()
-        return CallResult(failure, self._log.latencies_ms, self._recording.heard(self._listener.playout))
+        return CallResult(failure, self._log.latencies_ms, self._recording.heard(self._connection.playout))
 
     async def _keep_microphone_open(self) -> None:
         with suppress(CallClosedError):  # the listener is told
@@ -135,11 +134,13 @@ class _Conversation:
         while not condition():
             if self._log.closed is not None or self._clock() >= deadline:
                 return False
-            event = await self._listener.receive(until=min(deadline, self._clock() + _LOOK_EVERY_S))
-            if isinstance(event, AgentAudio):
-                self._recording.add(event)
+            event: Event | None = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(deadline, self._clock() + _LOOK_EVERY_S)):
+                    event = await self._connection.receive()
             if event is not None:
                 now = self._clock()
+                self._recording.receive(event, self._connection.playout)
                 self._tell(self._log.receive(event, now, self._microphone.fell_silent_at(now)))
         return True
 
@@ -148,7 +149,7 @@ class _Conversation:
             self._show(entry)
 
     def _agent_is_done(self) -> bool:
-        return self._log.status == "ready" and not self._listener.playout.playing
+        return self._log.status == "ready" and not self._connection.playout.playing
 
     def _owes_answer(self) -> bool:
         return self._log.awaits_answer or not self._log.latencies_ms
@@ -172,10 +173,20 @@ class _Recording:
     def __init__(self) -> None:
         self._speech: dict[str, bytearray] = {}
 
-    def add(self, audio: AgentAudio) -> None:
-        self._speech.setdefault(audio.response_id, bytearray()).extend(audio.pcm)
+    def receive(self, event: Event, playout: PlayoutClock) -> None:
+        match event:
+            case AgentAudio(pcm, response_id):
+                self._speech.setdefault(response_id, bytearray()).extend(pcm)
+            case Reconnecting():
+                self._cut(playout)
+            case _:
+                pass
 
     def heard(self, playout: PlayoutClock) -> bytes:
         """One response after the other, a short pause between them."""
-        cut = [bytes(pcm[: playout.heard_ms(name) * BYTES_PER_MS]) for name, pcm in self._speech.items()]
-        return _PAUSE_BETWEEN_RESPONSES.join(pcm for pcm in cut if pcm)
+        self._cut(playout)
+        return _PAUSE_BETWEEN_RESPONSES.join(bytes(pcm) for pcm in self._speech.values() if pcm)
+
+    def _cut(self, playout: PlayoutClock) -> None:
+        for response_id, pcm in self._speech.items():
+            del pcm[playout.heard_ms(response_id) * BYTES_PER_MS :]

@@ -11,7 +11,8 @@ from voicelive_client import (
     Closed,
     ErrorMessage,
     Event,
-    Played,
+    Reconnecting,
+    Resumed,
     SessionEnding,
     SessionStarted,
     Status,
@@ -60,7 +61,7 @@ class CallLog:
         self._turn_ended_at = now
         return [self._entry(now, "caller", text)]
 
-    def receive(self, event: Event | Played, now: float, fell_silent_at: float | None) -> list[Entry]:
+    def receive(self, event: Event, now: float, fell_silent_at: float | None) -> list[Entry]:
         """Takes notice of an event. `fell_silent_at`: when the caller's last pause began."""
         match event:
             case SessionStarted():
@@ -92,6 +93,10 @@ class CallLog:
             case SessionEnding(reason, seconds_left):
                 left = "soon" if seconds_left is None else f"in {seconds_left:.0f} s"
                 return [self._entry(now, "call", f"will be ended {left}: {reason}")]
+            case Reconnecting():
+                return [self._entry(now, "call", "connection lost, trying to come back")]
+            case Resumed(_, away_s):
+                return [self._entry(now, "call", f"back after {away_s:.1f} s")]
             case Closed(code, reason):
                 self.closed = event
                 return [self._entry(now, "call", f"closed ({code}{f', {reason}' if reason else ''})")]

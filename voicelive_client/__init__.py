@@ -1,17 +1,16 @@
 """The Python client of `/ws/voice`.
 
+    async with VoiceLiveCall("ws://127.0.0.1:8000/ws/voice") as call:
+        async for event in call:
+            print(event)
+
 Used by `voice-live call`, the tests and the load tools. It imports neither the gateway nor the emulator.
-`speech` needs numpy and soxr; everything else only websockets.
+`speech` and `microphone` need numpy and soxr, `sound_device` needs sounddevice; everything else only
+websockets.
 """
 
-from voicelive_client.call import (
-    CallClosedError,
-    CallError,
-    CallRefusedError,
-    CallUnreachableError,
-    VoiceCall,
-    connect,
-)
+from voicelive_client.call import VoiceLiveCall
+from voicelive_client.connection import CallClosedError, CallError, CallRefusedError, CallUnreachableError
 from voicelive_client.events import (
     AgentAudio,
     AgentAudioEnd,
@@ -23,7 +22,10 @@ from voicelive_client.events import (
     ErrorMessage,
     Event,
     HoldPlayback,
+    Played,
     Pong,
+    Reconnecting,
+    Resumed,
     ResumePlayback,
     SessionEnded,
     SessionEnding,
@@ -33,8 +35,7 @@ from voicelive_client.events import (
     UserTranscript,
     UserTranscriptDelta,
 )
-from voicelive_client.listener import Listener
-from voicelive_client.playout import Played, PlayoutClock
+from voicelive_client.playout import PlayoutClock
 
 __all__ = [
     "AgentAudio",
@@ -51,11 +52,12 @@ __all__ = [
     "ErrorMessage",
     "Event",
     "HoldPlayback",
-    "Listener",
     "Played",
     "PlayoutClock",
     "Pong",
+    "Reconnecting",
     "ResumePlayback",
+    "Resumed",
     "SessionEnded",
     "SessionEnding",
     "SessionStarted",
@@ -63,6 +65,5 @@ __all__ = [
     "Unknown",
     "UserTranscript",
     "UserTranscriptDelta",
-    "VoiceCall",
-    "connect",
+    "VoiceLiveCall",
 ]

@@ -1,109 +1,103 @@
-"""One call on `/ws/voice`: open, send, receive, hang up.
+"""One call on `/ws/voice`, from the first word to the last, over as many connections as it takes.
 
-Facts of the connection only; who has heard what is in `playout`, the caller's voice in `microphone`.
+While the call is open, a task of its own follows it: reads events, plays them by the clock and reports what
+was heard, and takes the call up again when its connection breaks.
 """
 
+import asyncio
 import json
+import random
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, SecurityError
-from websockets.http11 import Response
-from websockets.typing import Subprotocol
+from voicelive_client.connection import (
+    LOST,
+    CallClosedError,
+    CallRefusedError,
+    CallUnreachableError,
+    Connection,
+)
+from voicelive_client.events import (
+    AgentText,
+    AgentTranscript,
+    Closed,
+    Event,
+    Played,
+    Reconnecting,
+    Resumed,
+    SessionStarted,
+    UserTranscript,
+)
+from voicelive_client.playout import PlayoutClock
 
-from voicelive_client.events import AgentAudio, AgentAudioEnd, Closed, Event, Status, parse_message
-
-SUBPROTOCOL: Final = Subprotocol("voice-live.v1")
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
-MAX_WAITING_MESSAGES: Final = 256
+MAX_WAITING_EVENTS: Final = 256
 """What the application has not received yet; past this the gateway is made to wait."""
 
-WRITE_BUFFER_BYTES: Final = 64 * 1024
-"""Past this (1.3 s of speech) `send_audio` waits for the network."""
+MAX_WAITING_TEXTS: Final = 10
+"""Typed while the connection is lost; past this the oldest are dropped."""
 
-KEEPALIVE_S: Final = 20.0
-"""A gateway that answers no WebSocket ping for as long again is gone; this bounds every send and receive."""
+MAX_KNOWN_TRANSCRIPTS: Final = 256
 
-_ABNORMAL_CLOSURE: Final = 1006
+FIRST_WAIT_S: Final = 0.25
+LONGEST_WAIT_S: Final = 4.0
+"""Between two tries to come back. Each wait is twice the one before, less up to half of it by chance."""
 
-
-class CallError(Exception):
-    """A call that could not be made, or is over."""
-
-
-class CallUnreachableError(CallError):
-    """Nobody who speaks WebSocket answered at the address; `str()` says what happened."""
+FIRST_SERVER_FAULT: Final = 500
 
 
-class CallRefusedError(CallError):
-    """The gateway refused the call before it began; `code` and `message` are its own, if it gave any."""
+class VoiceLiveCall:
+    """A call: `async with VoiceLiveCall(url) as call`, then `async for event in call`. Single use.
 
-    def __init__(self, status: int, code: str | None, message: str, retry_after_s: int | None) -> None:
-        super().__init__(f"HTTP {status}: {message}")
-        self.status = status
-        self.code = code
-        self.message = message
-        self.retry_after_s = retry_after_s
+    Speech both ways is PCM16 little-endian, 24 kHz, mono. The last event is always `Closed`, and every send
+    raises CallClosedError once the call is over. Receiving is safe to cancel.
 
+    The agent is taken to be played as it arrives, by a clock that holds and clears when the gateway says so:
+    `playout` knows what was heard, which is reported to the gateway and told as `Played`.
 
-class CallClosedError(CallError):
-    """Something was to be sent on a call that is over; `closed` says how it ended."""
-
-    def __init__(self, closed: Closed) -> None:
-        super().__init__(f"the call is closed ({closed.code})")
-        self.closed = closed
-
-
-@asynccontextmanager
-async def connect(
-    url: str, *, open_timeout_s: float = 10.0, close_timeout_s: float = 5.0
-) -> AsyncIterator["VoiceCall"]:
-    """Opens a call at `url` (`ws://…/ws/voice` or `wss://…`) and closes it at the end of the block.
-
-    Raises CallRefusedError when the gateway says no, CallUnreachableError when there is none.
-    """
-    try:
-        socket = await websocket_connect(
-            url,
-            subprotocols=[SUBPROTOCOL],
-            compression=None,
-            proxy=None,
-            open_timeout=open_timeout_s,
-            close_timeout=close_timeout_s,
-            ping_interval=KEEPALIVE_S,
-            ping_timeout=KEEPALIVE_S,
-            max_size=MAX_MESSAGE_BYTES,
-            max_queue=MAX_WAITING_MESSAGES,
-            write_limit=WRITE_BUFFER_BYTES,
-        )
-    except InvalidStatus as error:
-        raise _refusal(error.response) from None
-    except InvalidURI as error:
-        raise CallUnreachableError(f"{error}") from None
-    except TimeoutError:
-        raise CallUnreachableError(f"no answer within {open_timeout_s:g} s") from None
-    except (OSError, InvalidHandshake, SecurityError) as error:
-        raise CallUnreachableError(str(error) or type(error).__name__) from None
-    try:
-        yield VoiceCall(socket)
-    finally:
-        await socket.close()
-
-
-class VoiceCall:
-    """An open call. Iterate over it for its events; the last one is always `Closed`.
-
-    Speech both ways is PCM16 little-endian, 24 kHz, mono. Every send raises CallClosedError once the
-    call is over. Receiving is safe to cancel.
+    A connection that breaks without a close frame is replaced where the gateway gave a token for it: told as
+    `Reconnecting`, then `Resumed`, or `Closed` when nothing helps.
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._speaking_response = ""
+    def __init__(self, url: str, *, open_timeout_s: float = 10.0, resume_within_s: float = 20.0) -> None:
+        """`url`: `ws://…/ws/voice` or `wss://…`. `resume_within_s`: how long to try to come back (0: not)."""
+        self.playout: Final = PlayoutClock()
+        self._url = url
+        self._open_timeout_s = open_timeout_s
+        self._resume_within_s = resume_within_s
+        self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._follower: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
         self._closed: Closed | None = None
+        self._resume_token: str | None = None
+        self._lost_at: float | None = None
+        self._hung_up = asyncio.Event()
+        self._texts: deque[str] = deque(maxlen=MAX_WAITING_TEXTS)
+        self._transcripts: deque[tuple[type[Event], str]] = deque(maxlen=MAX_KNOWN_TRANSCRIPTS)
+
+    async def __aenter__(self) -> Self:
+        """Calls. Raises CallRefusedError when the gateway says no, CallUnreachableError otherwise."""
+        if self._follower is not None:
+            raise RuntimeError("a VoiceLiveCall is one call: make another one")
+        self._connection = await Connection.open(self._url, timeout_s=self._open_timeout_s)
+        # Not in a task group: that would wrap whatever the caller's block raises.
+        self._follower = asyncio.create_task(self._follow(self._connection))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the call, if it is not over."""
+        if self._follower is None:
+            return
+        self._follower.cancel()
+        await asyncio.wait([self._follower])
+        if self._connection is not None:
+            await self._connection.close()
+        if not self._follower.cancelled():
+            self._follower.result()
 
     @property
     def closed(self) -> Closed | None:
@@ -118,69 +112,173 @@ class VoiceCall:
         """Waits for the next event; after the last one, gives `Closed` again."""
         if self._closed is not None:
             return self._closed
-        try:
-            message = await self._socket.recv()
-        except ConnectionClosed:
-            self._closed = self._how_it_closed()
-            return self._closed
-        if isinstance(message, bytes):
-            return AgentAudio(message, self._speaking_response)
-        event = parse_message(message)
-        match event:
-            case Status("agent_speaking", response_id):
-                self._speaking_response = response_id or ""
-            case AgentAudioEnd():
-                self._speaking_response = ""
-            case _:
-                pass
+        event = await self._events.get()
+        if isinstance(event, Closed):
+            self._closed = event
         return event
 
     async def send_audio(self, pcm: bytes) -> None:
-        """Sends caller speech as one binary frame; 20 ms (960 bytes) is best, 64 KiB the most."""
+        """Sends caller speech as one binary frame; 20 ms (960 bytes) is best, 64 KiB the most.
+
+        While the connection is lost it is dropped: late, it would only push the conversation back.
+        """
         await self._send(pcm)
 
     async def send_text(self, text: str) -> None:
-        """Types instead of speaking."""
-        await self._send_message(type="text", text=text)
+        """Types instead of speaking. While the connection is lost, the last ten texts wait for its return."""
+        if not await self._send_message(type="text", text=text):
+            self._texts.append(text)
 
     async def barge_in(self) -> None:
         """Interrupts the agent by hand."""
         await self._send_message(type="barge_in")
-
-    async def report_playback(self, response_id: str, played_ms: int) -> None:
-        """Tells how much of a response was truly heard: when it finished, or at once on `ClearPlayback`."""
-        await self._send_message(type="playback", response_id=response_id, played_ms=played_ms)
 
     async def ping(self) -> None:
         """Asks for a `Pong`."""
         await self._send_message(type="ping")
 
     async def end(self) -> None:
-        """Hangs up: the gateway answers `SessionEnded` and closes; go on receiving until `Closed`."""
+        """Hangs up: the gateway answers `SessionEnded` and closes; go on receiving until `Closed`.
+
+        While the connection is lost this ends the tries to come back.
+        """
+        self._hung_up.set()
         await self._send_message(type="end")
 
-    async def _send_message(self, **message: object) -> None:
-        await self._send(json.dumps(message))
+    # --------------------------------------------------------------------------------------------- sending
 
-    async def _send(self, frame: str | bytes) -> None:
+    async def _send_message(self, **message: object) -> bool:
+        return await self._send(json.dumps(message))
+
+    async def _send(self, frame: str | bytes) -> bool:
+        """False while the connection is lost. Raises CallClosedError when the call is over."""
+        connection = self._connection
+        if connection is None:
+            if self._follower is not None and not self._follower.done():
+                return False
+            raise CallClosedError(self._closed or Closed(LOST, ""))
         try:
-            await self._socket.send(frame)
-        except ConnectionClosed:
-            raise CallClosedError(self._closed or self._how_it_closed()) from None
+            await connection.send(frame)
+        except CallClosedError as error:
+            if not self._may_resume(error.closed):
+                raise
+            return False
+        return True
 
-    def _how_it_closed(self) -> Closed:
-        code = self._socket.close_code
-        return Closed(_ABNORMAL_CLOSURE if code is None else code, self._socket.close_reason or "")
+    # ----------------------------------------------------------------------------------- following the call
+
+    async def _follow(self, connection: Connection) -> None:
+        try:
+            closed = await self._follow_connection(connection)
+            while self._may_resume(closed):
+                self._connection = None
+                await self._lose()
+                self._connection = await self._come_back()
+                if self._connection is None:
+                    break
+                closed = await self._follow_connection(self._connection)
+        except Exception:
+            await self._events.put(Closed(LOST, ""))
+            raise
+        await self._events.put(closed)
+
+    async def _follow_connection(self, connection: Connection) -> Closed:
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(connection.keep_alive())
+            try:
+                return await self._read(connection)
+            finally:
+                watch.cancel()
+
+    async def _read(self, connection: Connection) -> Closed:
+        """Tells what happens on this connection until it is closed."""
+        while True:
+            event: Event | None = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self.playout.next_due()):
+                    event = await connection.receive()
+            match event:
+                case None:
+                    await self._report(connection, self.playout.tick(_clock()))
+                case Closed():
+                    return event
+                case SessionStarted(resume_token=token):
+                    self._resume_token = token
+                    await self._events.put(self._started(event))
+                    await self._send_waiting(connection)
+                case _ if not self._is_known(event):
+                    await self._report(connection, self.playout.receive(event, _clock()))
+                    await self._events.put(event)
+
+    async def _report(self, connection: Connection, over: list[Played]) -> None:
+        for played in over:
+            if played.response_id:
+                report = {
+                    "type": "playback",
+                    "response_id": played.response_id,
+                    "played_ms": played.played_ms,
+                }
+                with suppress(CallClosedError):  # the event that follows says so
+                    await connection.send(json.dumps(report))
+            await self._events.put(played)
+
+    async def _lose(self) -> None:
+        self._lost_at = _clock()
+        for played in self.playout.receive(Reconnecting(), self._lost_at):
+            await self._events.put(played)
+        await self._events.put(Reconnecting())
+
+    def _started(self, event: SessionStarted) -> SessionStarted | Resumed:
+        if self._lost_at is None:
+            return event
+        return Resumed(event.session_id, round(_clock() - self._lost_at, 3))
+
+    def _is_known(self, event: Event) -> bool:
+        """Whether this is a transcript that was told before: after a return, some come twice."""
+        match event:
+            case UserTranscript(item_id=str(name)):
+                pass
+            case AgentTranscript(response_id=str(name)) | AgentText(response_id=str(name)):
+                pass
+            case _:
+                return False
+        if (type(event), name) in self._transcripts:
+            return True
+        self._transcripts.append((type(event), name))
+        return False
+
+    async def _send_waiting(self, connection: Connection) -> None:
+        with suppress(CallClosedError):
+            while self._texts:
+                await connection.send(json.dumps({"type": "text", "text": self._texts[0]}))
+                self._texts.popleft()
+
+    # ---------------------------------------------------------------------------------------- coming back
+
+    def _may_resume(self, closed: Closed) -> bool:
+        may = closed.code == LOST and self._resume_token is not None
+        return may and not self._hung_up.is_set() and self._resume_within_s > 0
+
+    async def _come_back(self) -> Connection | None:
+        """Tries again and again; None when the gateway does not know the call any more, or time is up."""
+        deadline = _clock() + self._resume_within_s
+        wait_s = FIRST_WAIT_S
+        while not self._hung_up.is_set() and (left_s := deadline - _clock()) > 0:
+            try:
+                timeout_s = min(self._open_timeout_s, left_s)
+                return await Connection.open(self._url, f"resume.{self._resume_token}", timeout_s=timeout_s)
+            except CallRefusedError as refusal:
+                if refusal.status < FIRST_SERVER_FAULT:
+                    return None
+            except CallUnreachableError:
+                pass
+            pause_s = min(wait_s * random.uniform(0.5, 1), left_s)  # noqa: S311 - spreads callers
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._hung_up.wait()
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        return None
 
 
-def _refusal(response: Response) -> CallRefusedError:
-    code, message = None, response.reason_phrase
-    try:
-        error = json.loads(response.body)["error"]
-        code, message = str(error["code"]), str(error["message"])
-    except (ValueError, KeyError, TypeError):
-        pass  # not a gateway's answer: a proxy, or another service
-    retry_after = response.headers.get("Retry-After", "")
-    return CallRefusedError(
-        response.status_code, code, message, int(retry_after) if retry_after.isdecimal() else None
-    )
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""What a client of `/ws/voice` can be told: one type for each message, and how a call closed.
+"""What a client of `/ws/voice` can be told: one type for each message, and what the client adds to them.
 
 Lenient, as the contract asks of clients: extra fields are ignored, missing extras are None, and what is
 not known becomes `Unknown`. No socket here.
@@ -6,18 +6,18 @@ not known becomes `Unknown`. No socket here.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, get_args, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """The agent can hear and answer; audio sent before this is not lost."""
+    """The agent can hear and answer; audio sent before this is not lost. A call tells this once."""
 
     session_id: str
     protocol: str | None = None
     max_duration_s: float | None = None
-    resume_token: str | None = None
+    resume_token: str | None = field(default=None, repr=False)
     resumed: bool | None = None
 
 
@@ -151,8 +151,33 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Played:
+    """A response is over for the listener, who heard `played_ms` of it; `complete` when that was all."""
+
+    response_id: str
+    played_ms: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection broke, and the call is being taken up again. Nobody hears the caller meanwhile.
+
+    Whoever plays the agent aloud drops what has not been played: the gateway sends it again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The call goes on after `Reconnecting`; transcripts that were missed follow."""
+
+    session_id: str
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
-    """How the connection ended: a close code, 1006 where it broke without one. Always the last event."""
+    """How the call ended: a close code, 1006 where it broke without one. Always the last event."""
 
     code: int
     reason: str
@@ -176,7 +201,7 @@ Message = (
     | Pong
     | Unknown
 )
-Event = Message | AgentAudio | Closed
+Event = Message | AgentAudio | Played | Reconnecting | Resumed | Closed
 
 _TYPES: Final[Mapping[str, type[Message]]] = {
     "session_started": SessionStarted,
@@ -201,9 +226,9 @@ def _accepted(event_type: type[Message]) -> dict[str, tuple[type, ...]]:
     """The JSON types that each field of an event takes; a whole number is a number with a fraction, too."""
     hints = get_type_hints(event_type)
     accepted: dict[str, tuple[type, ...]] = {}
-    for field in fields(event_type):
-        types = get_args(hints[field.name]) or (hints[field.name],)
-        accepted[field.name] = (*types, int) if float in types else types
+    for each in fields(event_type):
+        types = get_args(hints[each.name]) or (hints[each.name],)
+        accepted[each.name] = (*types, int) if float in types else types
     return accepted
 
 

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from voicelive_client.call import VoiceCall
+from voicelive_client.call import VoiceLiveCall
 from voicelive_client.speech import FRAME_MS, SILENT_FRAME, Frame, frames_of
 
 _PAUSE_S: Final = 0.2
@@ -17,7 +17,7 @@ _PAUSE_S: Final = 0.2
 class Microphone:
     """Sends one 20 ms frame every 20 ms on a call, speech when there is some to say."""
 
-    def __init__(self, call: VoiceCall) -> None:
+    def __init__(self, call: VoiceLiveCall) -> None:
         self._call = call
         self._speech: deque[Frame] = deque()
         self._last_sound_at: float | None = None

@@ -13,6 +13,8 @@ from voicelive_client.events import (
     ClearPlayback,
     Event,
     HoldPlayback,
+    Played,
+    Reconnecting,
     ResumePlayback,
 )
 
@@ -20,15 +22,6 @@ BYTES_PER_SECOND = 48_000
 """Speech is PCM16, 24 kHz, mono, both ways."""
 
 _SAMPLE_S = 2 / BYTES_PER_SECOND
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A response is over for the listener, who heard `played_ms` of it; `complete` when that was all."""
-
-    response_id: str
-    played_ms: int
-    complete: bool
 
 
 @dataclass(slots=True)
@@ -62,6 +55,8 @@ class PlayoutClock:
                 self._held = True
             case ResumePlayback():
                 self._held = False
+            case Reconnecting():
+                self._lose()
             case _:
                 pass
         return over + self.tick(now)
@@ -116,6 +111,13 @@ class PlayoutClock:
                 self._queue.remove(response)
                 return self._finish(response, complete=False)
         return Played(response_id, self._heard_ms.get(response_id, 0), complete=False)
+
+    def _lose(self) -> None:
+        """What has not been played comes again, with its end."""
+        self._held = False
+        for response in self._queue:
+            response.waiting_s = 0.0
+            response.ended = False
 
     def _finish(self, response: _Response, *, complete: bool) -> Played:
         self._heard_ms[response.response_id] = played_ms = round(response.played_s * 1000)

@@ -17,13 +17,13 @@ from voicelive_client import (
     CallClosedError,
     CallRefusedError,
     CallUnreachableError,
-    ClearPlayback,
     Closed,
+    Played,
     Pong,
     SessionEnded,
     SessionStarted,
     Status,
-    connect,
+    VoiceLiveCall,
 )
 
 
@@ -31,15 +31,17 @@ async def test_events_come_in_order_and_the_last_one_is_closed(start_gateway: St
     async def script(gateway: Gateway) -> None:
         await gateway.tells(type="session_started", session_id="s1")
         await gateway.speaks("r1", b"\1\0" * 480)
+        assert await gateway.receives() == {"type": "playback", "response_id": "r1", "played_ms": 20}
         await gateway.tells(type="session_ended", reason="done")
         await gateway.socket.close(1000, "done")
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         assert [event async for event in call] == [
             SessionStarted("s1"),
             Status("agent_speaking", "r1"),
             AgentAudio(b"\1\0" * 480, "r1"),
             AgentAudioEnd("r1", 20),
+            Played("r1", 20, complete=True),
             SessionEnded("done"),
             Closed(1000, "done"),
         ]
@@ -57,7 +59,7 @@ async def test_audio_belongs_to_the_response_that_is_spoken(start_gateway: Start
         await gateway.tells(type="status", status="listening")
         await gateway.speaks("r3", b"\3\0")
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         heard = [(e.response_id, e.pcm) async for e in call if isinstance(e, AgentAudio)]
     assert heard == [("", b"\0\0"), ("r1", b"\1\0"), ("r2", b"\2\0"), ("r3", b"\3\0")]
 
@@ -67,16 +69,15 @@ async def test_a_client_says_what_the_contract_knows(start_gateway: StartGateway
 
     async def script(gateway: Gateway) -> None:
         said.append(await gateway.receives_audio())
-        said.extend([await gateway.receives() for _ in range(5)])
+        said.extend([await gateway.receives() for _ in range(4)])
         await gateway.tells(type="pong")
         await gateway.socket.close()
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         await call.send_audio(b"\0" * 960)
         await call.ping()
         await call.send_text("Grüß Gott")
         await call.barge_in()
-        await call.report_playback("r1", 1234)
         await call.end()
         assert [event async for event in call] == [Pong(), Closed(1000, "")]
     assert said == [
@@ -84,7 +85,6 @@ async def test_a_client_says_what_the_contract_knows(start_gateway: StartGateway
         {"type": "ping"},
         {"type": "text", "text": "Grüß Gott"},
         {"type": "barge_in"},
-        {"type": "playback", "response_id": "r1", "played_ms": 1234},
         {"type": "end"},
     ]
 
@@ -99,7 +99,7 @@ async def test_the_handshake_offers_the_protocol_and_no_compression() -> None:
 
     async with serve(accept, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}/ws/voice") as call:
+        async with VoiceLiveCall(f"ws://127.0.0.1:{port}/ws/voice") as call:
             await call.receive()
     assert offered[0].headers["Sec-WebSocket-Protocol"] == "voice-live.v1"
     assert "Sec-WebSocket-Extensions" not in offered[0].headers
@@ -116,7 +116,7 @@ async def test_a_proxy_of_the_environment_is_not_used(start_gateway: StartGatewa
     async def script(gateway: Gateway) -> None:
         await gateway.socket.close(1000)
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         assert await call.receive() == Closed(1000, "")
 
 
@@ -124,7 +124,7 @@ async def test_close_codes_of_the_gateway_are_told(start_gateway: StartGateway) 
     async def script(gateway: Gateway) -> None:
         await gateway.socket.close(1014, "upstream_lost")
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         assert [event async for event in call] == [Closed(1014, "upstream_lost")]
 
 
@@ -132,7 +132,7 @@ async def test_a_connection_that_breaks_is_told_as_1006(start_gateway: StartGate
     async def script(gateway: Gateway) -> None:
         gateway.socket.transport.abort()
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         assert [event async for event in call] == [Closed(1006, "")]
 
 
@@ -140,7 +140,7 @@ async def test_sending_on_a_closed_call_says_how_it_closed(start_gateway: StartG
     async def script(gateway: Gateway) -> None:
         await gateway.socket.close(1013, "capacity")
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         async for _ in call:
             pass
         with pytest.raises(CallClosedError) as error:
@@ -156,23 +156,46 @@ async def test_leaving_the_block_closes_the_call(start_gateway: StartGateway) ->
         ended.set_result(gateway.socket.close_code)
 
     async with start_gateway(script) as url:
-        async with connect(url):
+        async with VoiceLiveCall(url):
             pass
         assert await ended == 1000
+
+
+async def test_the_block_raises_what_was_raised_in_it(start_gateway: StartGateway) -> None:
+    async def script(gateway: Gateway) -> None:
+        await gateway.socket.wait_closed()
+
+    async with start_gateway(script) as url:
+        with pytest.raises(ZeroDivisionError):
+            async with VoiceLiveCall(url):
+                raise ZeroDivisionError
+
+
+async def test_a_call_is_made_once(start_gateway: StartGateway) -> None:
+    async def script(gateway: Gateway) -> None:
+        await gateway.socket.wait_closed()
+
+    async with start_gateway(script) as url:
+        call = VoiceLiveCall(url)
+        async with call:
+            pass
+        with pytest.raises(RuntimeError):
+            async with call:
+                pass
 
 
 async def test_a_cancelled_receive_loses_nothing(start_gateway: StartGateway) -> None:
     async def script(gateway: Gateway) -> None:
         await gateway.receives()
-        await gateway.tells(type="clear_playback", response_id="r1")
+        await gateway.tells(type="pong")
         await gateway.socket.wait_closed()
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await call.receive()
         await call.ping()
-        assert await call.receive() == ClearPlayback("r1")
+        assert await call.receive() == Pong()
 
 
 async def refusing(status: http.HTTPStatus, body: str, headers: dict[str, str]) -> CallRefusedError:
@@ -187,7 +210,7 @@ async def refusing(status: http.HTTPStatus, body: str, headers: dict[str, str]) 
     async with serve(never, "127.0.0.1", 0, process_request=refuse) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         with pytest.raises(CallRefusedError) as error:
-            async with connect(f"ws://127.0.0.1:{port}/ws/voice"):
+            async with VoiceLiveCall(f"ws://127.0.0.1:{port}/ws/voice"):
                 pass
     return error.value
 
@@ -218,14 +241,14 @@ def unused_port() -> Iterator[int]:
 
 async def test_an_address_where_nobody_answers_is_unreachable(unused_port: int) -> None:
     with pytest.raises(CallUnreachableError, match="Connect call failed"):
-        async with connect(f"ws://127.0.0.1:{unused_port}/ws/voice"):
+        async with VoiceLiveCall(f"ws://127.0.0.1:{unused_port}/ws/voice"):
             pass
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "nonsense", "ws://"])
 async def test_what_is_no_websocket_address_is_unreachable(url: str) -> None:
     with pytest.raises(CallUnreachableError):
-        async with connect(url):
+        async with VoiceLiveCall(url):
             pass
 
 
@@ -233,5 +256,5 @@ async def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:  # the kernel accepts, nobody answers
         port = listening.getsockname()[1]
         with pytest.raises(CallUnreachableError, match=r"no answer within 0\.05 s"):
-            async with connect(f"ws://127.0.0.1:{port}/ws/voice", open_timeout_s=0.05):
+            async with VoiceLiveCall(f"ws://127.0.0.1:{port}/ws/voice", open_timeout_s=0.05):
                 pass

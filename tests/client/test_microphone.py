@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.client.conftest import Gateway, StartGateway
-from voicelive_client import CallClosedError, connect
+from voicelive_client import CallClosedError, VoiceLiveCall
 from voicelive_client.microphone import Microphone
 from voicelive_client.speech import FRAME_BYTES
 
@@ -19,7 +19,7 @@ async def test_speech_is_sent_whole_in_real_time_and_silence_follows(start_gatew
         frames.extend([await gateway.receives_audio() for _ in range(12)])
         await gateway.socket.close()
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         microphone = Microphone(call)
         microphone.say(SPOKEN)
         started = asyncio.get_running_loop().time()
@@ -38,7 +38,7 @@ async def test_silence_is_sent_while_there_is_nothing_to_say(start_gateway: Star
         frames.extend([await gateway.receives_audio() for _ in range(3)])
         await gateway.socket.close()
 
-    async with start_gateway(script) as url, connect(url) as call:
+    async with start_gateway(script) as url, VoiceLiveCall(url) as call:
         microphone = Microphone(call)
         with pytest.raises(CallClosedError):
             await microphone.run()

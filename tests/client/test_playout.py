@@ -10,9 +10,11 @@ from voicelive_client.events import (
     ClearPlayback,
     Event,
     HoldPlayback,
+    Played,
+    Reconnecting,
     ResumePlayback,
 )
-from voicelive_client.playout import BYTES_PER_SECOND, Played, PlayoutClock
+from voicelive_client.playout import BYTES_PER_SECOND, PlayoutClock
 
 
 def speech(seconds: float, response_id: str = "r1") -> AgentAudio:
@@ -111,7 +113,21 @@ def test_a_held_response_that_is_cleared_does_not_hold_the_next() -> None:
     assert listener.heard_ms("r2") == 500
 
 
+def test_what_was_not_played_when_the_connection_broke_plays_when_it_comes_again() -> None:
+    listener = PlayoutClock()
+    listener.receive(speech(2.0), now=0.0)
+    listener.receive(AgentAudioEnd("r1"), now=0.0)
+    listener.receive(HoldPlayback("r1"), now=0.5)
+    assert listener.receive(Reconnecting(), now=1.0) == []
+    assert not listener.playing
+    assert listener.next_due() is None
+    listener.receive(speech(1.5), now=4.0)
+    listener.receive(AgentAudioEnd("r1"), now=4.0)
+    assert listener.tick(listener.next_due() or 0) == [Played("r1", 2000, complete=True)]
+
+
 EVENTS = st.one_of(
+    st.just(Reconnecting()),
     st.builds(speech, st.floats(0.001, 0.7), st.sampled_from(["r1", "r2", "r3"])),
     st.sampled_from(
         [
