@@ -42,10 +42,10 @@ class Utterance:
 
 
 @cache
-def synthetic_clips(words_per_minute: int = 150) -> tuple[Clip, ...]:
-    """Return the lines of a caller, spoken by espeak-ng."""
+def synthetic_clips(words_per_minute: int = 150, lines: tuple[str, ...] = _LINES) -> tuple[Clip, ...]:
+    """Return lines, by default those of a caller, spoken by espeak-ng."""
     clips = []
-    for number, line in enumerate(_LINES):
+    for number, line in enumerate(lines):
         command = ["espeak-ng", "-v", "en-us", "-s", str(words_per_minute), "--stdout", line]
         spoken = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 (our own words)
         with wave.open(io.BytesIO(spoken)) as file:
