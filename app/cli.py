@@ -5,6 +5,8 @@ Each command imports its own part: the gateway takes a second to import, and a c
 
 import asyncio
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -55,32 +57,32 @@ def call(
     url: Annotated[str, typer.Option(help="Address of the gateway's calls.")] = DEFAULT_URL,
     save: Annotated[Path | None, typer.Option(help="Save what the caller heard of the agent.")] = None,
     text: Annotated[str, typer.Option(help="Type this instead of speaking a file.")] = "",
+    mic: Annotated[bool, typer.Option("--mic", help="Talk yourself, until Ctrl+C; use headphones.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the greeting to finish.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Call the gateway with recorded speech at real time. Exit status 0 when the agent answered."""
+    """Call the gateway with recorded speech, or talk. Exit status 0 when the agent answered."""
     from app.call import Call, hold
-    from voicelive_client import CallRefusedError, CallUnreachableError
     from voicelive_client.speech import WavError, read_wav, write_wav
 
-    if (file is None) == (not text):
-        raise typer.BadParameter("Name one WAV file, or give --text.")
+    if [file is not None, bool(text), mic].count(True) != 1:
+        raise typer.BadParameter("Name one WAV file, or give --text or --mic.")
+    if mic:
+        if save is not None or now:
+            raise typer.BadParameter("--save and --now are for a call with recorded speech.")
+        _talk(url, as_json=as_json)
+        return
     try:
         speech = b"" if file is None else read_wav(file)
+    except WavError as error:
+        raise _failed(str(error), as_json=as_json) from None
+    with _explained(url, as_json=as_json):
         result = asyncio.run(
             hold(
                 Call(url, speech=speech, text=text, after_greeting=not now),
                 _show_json if as_json else _show,
             )
         )
-    except WavError as error:
-        raise _failed(str(error), as_json=as_json) from None
-    except CallRefusedError as refusal:
-        wait = "" if refusal.retry_after_s is None else f" Try again in {refusal.retry_after_s} s."
-        raise _failed(f"The call was refused ({refusal}).{wait}", as_json=as_json) from None
-    except CallUnreachableError as error:
-        remedy = "Start the gateway with `voice-live demo` or `voice-live serve`."
-        raise _failed(f"Nobody answers at {url} ({error}). {remedy}", as_json=as_json) from None
     if save is not None:
         try:
             write_wav(save, result.heard)
@@ -104,6 +106,38 @@ def doctor(
 def main() -> None:
     """The console script."""
     cli()
+
+
+def _talk(url: str, *, as_json: bool) -> None:
+    """A call through the sound device, until either side ends it."""
+    from app.talk import talk
+    from voicelive_client.sound_device import SoundDeviceError
+
+    failure = None
+    try:
+        with _explained(url, as_json=as_json):
+            failure = asyncio.run(talk(url, _show_json if as_json else _show))
+    except SoundDeviceError as error:
+        raise _failed(str(error), as_json=as_json) from None
+    except KeyboardInterrupt:
+        return  # leaving the call has closed it in order
+    if failure is not None:
+        raise _failed(failure, as_json=as_json)
+
+
+@contextmanager
+def _explained(url: str, *, as_json: bool) -> Iterator[None]:
+    """Says why there is no call, and what to do."""
+    from voicelive_client import CallRefusedError, CallUnreachableError
+
+    try:
+        yield
+    except CallRefusedError as refusal:
+        wait = "" if refusal.retry_after_s is None else f" Try again in {refusal.retry_after_s} s."
+        raise _failed(f"The call was refused ({refusal}).{wait}", as_json=as_json) from None
+    except CallUnreachableError as error:
+        remedy = "Start the gateway with `voice-live demo` or `voice-live serve`."
+        raise _failed(f"Nobody answers at {url} ({error}). {remedy}", as_json=as_json) from None
 
 
 def _show(entry: Entry) -> None:

@@ -318,8 +318,10 @@ async def test_a_refused_call_exits_1_and_says_why(speech_file: Path) -> None:
             1,
             "Start the gateway with `voice-live demo`",
         ),
-        ([], 2, "Name one WAV file, or give --text."),
-        (["x.wav", "--text", "Hi"], 2, "Name one WAV file, or give --text."),
+        ([], 2, "Name one WAV file, or give --text or --mic."),
+        (["--mic", "--save", "x.wav"], 2, "--save and --now are for a call with recorded speech."),
+        (["x.wav", "--mic"], 2, "Name one WAV file, or give --text or --mic."),
+        (["x.wav", "--text", "Hi"], 2, "Name one WAV file, or give --text or --mic."),
     ],
 )
 async def test_what_cannot_be_called_exits_with_a_clear_line(

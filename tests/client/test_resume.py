@@ -255,6 +255,34 @@ async def test_what_is_typed_meanwhile_is_sent_and_what_is_spoken_is_dropped() -
     assert received == ['{"type": "text", "text": "Are you there?"}']
 
 
+async def test_a_dead_connection_is_dropped_without_a_close_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the gateway a close frame would be a hang-up."""
+    monkeypatch.setattr("voicelive_client.connection.PING_S", 0.05)
+    monkeypatch.setattr("voicelive_client.connection.PONG_S", 0.05)
+    given_up = asyncio.Event()
+    close_codes: list[int | None] = []
+
+    async def goes_deaf(gateway: Gateway) -> None:
+        await starts(gateway, "first")
+        gateway.socket.transport.pause_reading()
+        await given_up.wait()
+        gateway.socket.transport.resume_reading()
+        await gateway.socket.wait_closed()
+        close_codes.append(gateway.socket.close_code)
+
+    async def ends(gateway: Gateway) -> None:
+        monkeypatch.undo()
+        await starts(gateway, "second", resumed=True)
+        await ends_in_order(gateway)
+
+    async with gateway(goes_deaf, ends) as returns, VoiceLiveCall(returns.url) as call:
+        async for event in call:
+            if event == Reconnecting():
+                given_up.set()
+    assert call.closed == Closed(1000, "")
+    assert close_codes == [1006]
+
+
 STORY = b"".join(n.to_bytes(2, "little") for n in range(60_000))
 """2.5 s in which every sample says where it is."""
 
