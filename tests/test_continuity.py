@@ -275,6 +275,55 @@ class TestVoiceLiveIsLost:
                 await hang_up(caller)
         assert asked.is_set()
 
+    async def test_what_was_generated_is_still_played(self) -> None:
+        sessions = 0
+
+        async def dies_while_speaking(session: ScriptedSession) -> None:
+            nonlocal sessions
+            sessions += 1
+            await session.configure()
+            if sessions == 1:
+                await session.receive()
+                await session.send(response_created("resp_1"), audio_delta("resp_1", ramp(1500)))
+                await session.abort()
+            await session.until_closed()
+
+        async with scripted_voice_live(dies_while_speaking) as service:
+            async with running_gateway(service.settings()) as gateway, gateway.caller() as caller:
+                await caller.until("agent_transcript")
+                await caller.until("status", status="ready")
+                await hang_up(caller)
+        assert caller.audio == ramp(1500)
+        assert sessions == 2
+
+    async def test_a_caller_who_was_speaking_is_heard_anew(self) -> None:
+        sessions = 0
+
+        async def dies_while_listening(session: ScriptedSession) -> None:
+            nonlocal sessions
+            sessions += 1
+            await session.configure()
+            if sessions == 1:
+                await session.send({"type": "input_audio_buffer.speech_started", "item_id": "item_1"})
+                await session.abort()
+            await session.receive_audio()
+            await session.send(
+                {"type": "input_audio_buffer.speech_started", "item_id": "item_2"},
+                {"type": "input_audio_buffer.speech_stopped", "item_id": "item_2"},
+            )
+            await says(session, "resp_1", "I hear you.", ms=100)
+            await session.until_closed()
+
+        async with scripted_voice_live(dies_while_listening) as service:
+            settings = service.settings(enable_proactive_greeting=False)
+            async with running_gateway(settings) as gateway, gateway.caller() as caller:
+                await caller.until("status", status="listening")
+                await caller.until("status", status="ready")
+                await caller.socket.send_bytes(bytes(9600))
+                assert (await caller.until("agent_transcript"))["text"] == "I hear you."
+                await hang_up(caller)
+        assert sessions == 2
+
     async def test_a_second_loss_ends_the_call(self) -> None:
         loses = LosesEachSession()
         async with scripted_voice_live(loses.play) as service:

@@ -568,6 +568,11 @@ class AdversarialCall(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.call.advance(seconds)
 
+    @rule(seconds=st.sampled_from([0.0, 0.5, 8.0]))
+    def client_is_lost_for(self, seconds: float) -> None:
+        self.reported.update(self.responses)  # what was sent again cannot be counted by its length
+        self.call.client_is_lost_for(seconds)
+
     @precondition(lambda self: not self.call.ended)
     @rule()
     def silence_ends_every_wait(self) -> None:
@@ -647,8 +652,13 @@ class AdversarialCall(RuleBasedStateMachine):
 
     @invariant()
     def statuses_never_repeat(self) -> None:
-        pairs = zip(self.call.statuses, self.call.statuses[1:], strict=False)
-        assert all(a != b or a == "agent_speaking" for a, b in pairs)
+        last: str | None = None
+        for message in self.call.messages:
+            if isinstance(message, SessionStarted):
+                last = None
+            elif isinstance(message, Status):
+                assert message.status != last or last == "agent_speaking"
+                last = message.status
 
     def teardown(self) -> None:
         """Every response that was announced ends, once everything has had its time."""

@@ -156,6 +156,17 @@ class TestFaults:
                 async with http.get(f"{gateway.address}/health") as health:
                     assert await health.json() == {"status": "healthy"}
 
+    async def test_voice_live_that_stands_still_is_noticed(self) -> None:
+        with emulator_process() as frozen:
+            variables = model(frozen) | {"CONNECT_TIMEOUT_S": "1"}
+            with gateway_for(frozen, variables) as gateway:
+                async with aiohttp.ClientSession() as http:
+                    async with RunningGateway(gateway.address, http).caller() as caller:
+                        await caller.until("session_started")
+                        frozen.process.send_signal(signal.SIGSTOP)
+                        assert await caller.until_closed() == 1014
+                        assert caller.messages[-1]["code"] == "upstream_lost"
+
     async def test_sigterm_tells_the_callers_and_ends_with_status_0(self, emulator: EmulatorProcess) -> None:
         with gateway_for(emulator, model(emulator)) as gateway:
             async with aiohttp.ClientSession() as http:

@@ -10,6 +10,7 @@ from app.messages import (
     ClientMessage,
     PlaybackReport,
     ServerMessage,
+    SessionStarted,
     Status,
 )
 from app.playout import Playout
@@ -29,6 +30,7 @@ class VirtualCall:
     interruption: InterruptionPolicy = BY_SERVICE
     greeting: list[ClientEvent] = field(default_factory=list)
     now: float = 100.0
+    is_lost: bool = False
     to_client: list[ServerMessage | bytes] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     upstream: list[ClientEvent] = field(default_factory=list)
@@ -81,6 +83,15 @@ class VirtualCall:
             service.SpeechCommitted(item_id),
             service.CallerTranscript(item_id, text),
         )
+
+    def client_is_lost_for(self, seconds: float) -> None:
+        """The connection breaks and comes back; what is sent meanwhile reaches nobody."""
+        self.conversation.client_lost(self.now)
+        self.is_lost = True
+        self.advance(seconds)
+        self.is_lost = False
+        self._to_client(SessionStarted("sess_1", 1740, resumed=True))
+        self._carry_out(self.conversation.client_returned(self.now))
 
     def caller_says(self, item_id: str, text: str) -> None:
         self.caller_starts(item_id)
@@ -144,6 +155,8 @@ class VirtualCall:
             self._to_client(released)
 
     def _to_client(self, sent: ServerMessage | bytes) -> None:
+        if self.is_lost and isinstance(sent, Status):
+            return
         self.to_client.append(sent)
         self.sent_at.append(self.now)
 
