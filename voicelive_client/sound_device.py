@@ -118,7 +118,7 @@ async def open_sound_device() -> AsyncIterator[SoundDevice]:
         except (sounddevice.PortAudioError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise SoundDeviceError(
-                f"No microphone and loudspeaker can be used ({reason}): connect them, or call with a WAV file."
+                f"No microphone and loudspeaker work ({reason}): connect them, or call with a WAV file."
             ) from None
         yield device
 

@@ -95,7 +95,7 @@ async def start_talk(tmp_path: Path, sounddevice: str, url: str) -> Talk:
         ),
         (
             NO_DEVICE,
-            "No microphone and loudspeaker can be used (Error querying device -1): "
+            "No microphone and loudspeaker work (Error querying device -1): "
             "connect them, or call with a WAV file.\n",
         ),
     ],
