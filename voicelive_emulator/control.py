@@ -3,10 +3,12 @@
 With `--api-key` these routes want the key, too.
 """
 
+import asyncio
+import contextlib
 import hmac
 import time
 from collections.abc import Collection
-from typing import Protocol
+from typing import Final, Protocol
 
 import orjson
 from aiohttp import web
@@ -14,12 +16,16 @@ from aiohttp import web
 from voicelive_emulator.activity import Activity
 from voicelive_emulator.set_answers import AnswerError, SetAnswers
 
+_END_TIMEOUT_S: Final = 5.0
+
 
 class OpenSession(Protocol):
     """A session that goes on."""
 
     @property
     def activity(self) -> Activity: ...
+    @property
+    def ended(self) -> asyncio.Event: ...
     def close(self, code: int, reason: str) -> None: ...
 
 
@@ -46,10 +52,16 @@ class Control:
         return web.json_response({"sessions": [session.activity.shown(now) for session in self._sessions]})
 
     async def _end(self, request: web.Request) -> web.Response:
+        """End all sessions; the answer comes when they have ended."""
         self._check(request)
-        for session in self._sessions:
+        ending = list(self._sessions)
+        for session in ending:
             session.close(1001, "Ended on request.")
-        return web.json_response({"ended": len(self._sessions)})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                for session in ending:
+                    await session.ended.wait()
+        return web.json_response({"ended": len(ending)})
 
     async def _set_answers(self, request: web.Request) -> web.Response:
         self._check(request)
