@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from voicelive_emulator.agents import CallFunction, Message, Request
+from voicelive_emulator.agents import Agent, CallFunction, Message, Request
 from voicelive_emulator.audio import Samples
 from voicelive_emulator.speech_models import SpeechModels
 from voicelive_emulator.synthesis import Speech, Word
@@ -109,6 +109,8 @@ class Doubles:
     recognizer: LoudSeconds = field(default_factory=LoudSeconds)
     synthesizer: Tones = field(default_factory=Tones)
     agent_error: Exception | None = None
+    agent: Agent | None = None
+    """Answers instead of an echo."""
 
     def models(self) -> SpeechModels:
         return SpeechModels(
@@ -116,7 +118,7 @@ class Doubles:
             end_of_utterance=self.verdict,
             recognizer=self.recognizer,
             synthesizer=self.synthesizer,
-            new_agent=lambda: EchoAgent(error=self.agent_error),
+            new_agent=lambda: self.agent or EchoAgent(error=self.agent_error),
         )
 
 

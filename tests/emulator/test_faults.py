@@ -3,15 +3,17 @@
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
 from tests.emulator.doubles import Doubles, silence, speech
-from tests.emulator.wire import Closed, connected, types
+from tests.emulator.wire import Closed, connected, only, types
 from voicelive_emulator.faults import ALL_KINDS, UnknownFault, parse_faults
-from voicelive_emulator.server import Endpoints
+from voicelive_emulator.server import Endpoints, serving
+from voicelive_emulator.settings import Settings
 
 PATH = "/voice-live/realtime?model=gpt-4.1"
 
@@ -129,6 +131,74 @@ class TestMessages:
             await client.say("Hello")
             first = await client.expect("conversation.item.created")
             assert await client.expect("conversation.item.created") == first
+
+    async def test_oversize(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("oversize:2000000@session.created")) as client:
+            await client.expect("session.created")
+            assert len((await client.receive_raw()).data) > 2_000_000
+
+    async def test_an_empty_transcript_follows_each(self, emulator: Endpoints) -> None:
+        name = "conversation.item.input_audio_transcription.completed"
+        async with connected(emulator.port, faulty("empty_transcript")) as client:
+            await client.append(silence(300) + speech(800) + silence(800))
+            first = (await client.until(name))[-1]
+            second = await client.expect(name)
+        assert first["transcript"]
+        assert {**first, "event_id": "", "transcript": ""} == {**second, "event_id": ""}
+
+    async def test_items_are_done_once(self, emulator: Endpoints) -> None:
+        path = "/voice-live/realtime?model=gpt-realtime&fault=item_done&fault=rate_limits"
+        async with connected(emulator.port, path) as client:
+            await client.append(silence(300) + speech(800) + silence(800))
+            events = await client.until("response.done")
+        created = [event["item"]["id"] for event in only(events, "conversation.item.created")]
+        assert [event["item"]["id"] for event in only(events, "conversation.item.done")] == created
+        assert len(only(events, "rate_limits.updated")) == 1
+
+    async def test_a_slow_reader_takes_its_time(self, emulator: Endpoints) -> None:
+        async with connected(emulator.port, faulty("slow_reader:0.2")) as client:
+            await client.expect("session.created")
+            started = asyncio.get_running_loop().time()
+            for text in ("One", "Two", "Three"):
+                await client.say(text)
+                await client.expect("conversation.item.created")
+            assert asyncio.get_running_loop().time() - started >= 0.4
+
+
+async def token(emulator: Endpoints, *faults: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Ask for a token; return the status and the body."""
+    form = {"grant_type": "client_credentials", "client_id": "a", "client_secret": "s", "scope": "any"}
+    query = "&".join(f"fault={fault}" for fault in faults)
+    url = f"http://127.0.0.1:{emulator.port}/tenant/oauth2/v2.0/token?{query}"
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data=form) as response:
+        return response.status, await response.json()
+
+
+class TestTokens:
+    async def test_refused(self, emulator: Endpoints) -> None:
+        status, body = await token(emulator, "fail_token:503")
+        assert status == 503
+        assert "access_token" not in body
+        assert (await token(emulator, headers={"x-emulator-fault": "fail_token:429"}))[0] == 429
+
+    async def test_short_lived(self, emulator: Endpoints) -> None:
+        _, body = await token(emulator, "short_token:0")
+        assert body["expires_in"] == 0
+        headers = {"Authorization": f"Bearer {body['access_token']}"}
+        agent = "/voice-live/realtime?agent-name=sales&agent-project-name=shop"
+        async with aiohttp.ClientSession(headers=headers) as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"http://127.0.0.1:{emulator.port}{agent}")
+        assert refused.value.status == 401
+
+    async def test_slow(self, emulator: Endpoints) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(token(emulator, "slow_token:30"), 0.3)
+
+    async def test_for_every_request(self, doubles: Doubles) -> None:
+        settings = Settings(port=0, token_faults=("fail_token:500",))
+        async with serving(settings, doubles.models()) as endpoints:
+            assert (await token(endpoints))[0] == 500
 
 
 class TestAnswers:

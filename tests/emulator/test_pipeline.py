@@ -1,11 +1,13 @@
 """Whole turns over real sockets, with doubles in place of the models."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from tests.emulator.doubles import WORD_MS, Doubles, silence, speech
 from tests.emulator.wire import Closed, audio_of, connected, only, types
+from voicelive_emulator.agents import CallFunction, FunctionReturned, Request
 from voicelive_emulator.outbox import Outbox
 from voicelive_emulator.server import Endpoints, serving
 from voicelive_emulator.settings import Settings
@@ -148,7 +150,13 @@ class TestSpokenTurn:
         completed = only(events, "conversation.item.input_audio_transcription.completed")
         assert [event["transcript"] for event in completed] == ["I spoke for 1.5 seconds."]
 
-    async def test_an_incomplete_turn_waits_longer(self, emulator: Endpoints, doubles: Doubles) -> None:
+    @pytest.mark.parametrize(
+        ("said", "waited_ms"), [("It is five five", 1_500), ("My name is", 1_500), ("That is all.", 750)]
+    )
+    async def test_an_incomplete_turn_waits_longer(
+        self, emulator: Endpoints, doubles: Doubles, said: str, waited_ms: int
+    ) -> None:
+        doubles.recognizer.transcribe = lambda samples: said  # type: ignore[method-assign]
         doubles.verdict.complete = 0.0
         utterance = {"model": "semantic_detection_v1", "timeout_ms": 1_500}
         detection = {"type": "azure_semantic_vad", "end_of_utterance_detection": utterance}
@@ -158,7 +166,7 @@ class TestSpokenTurn:
             events = await client.until("response.done")
         assert doubles.verdict.asked == 1
         assert only(events, "input_audio_buffer.speech_stopped")[0]["audio_end_ms"] == pytest.approx(
-            500 + 1_000 + 1_500, abs=64
+            500 + 1_000 + waited_ms, abs=64
         )
 
     async def test_sound_without_words_is_not_answered(self, emulator: Endpoints, doubles: Doubles) -> None:
@@ -298,6 +306,55 @@ class TestBargeIn:
             doubles.synthesizer.go_on.set()
             assert await client.settle() == []
         assert events[-1]["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
+
+
+class TwoCalls:
+    """Says something and calls two functions; says what came back."""
+
+    async def reply(self, request: Request) -> AsyncGenerator[str | CallFunction]:
+        if isinstance(request.history[-1], FunctionReturned):
+            yield f"It is {request.history[-1].text}."
+            return
+        yield "Let me look."
+        yield CallFunction("get_price", '{"plan":"plus"}')
+        yield CallFunction("get_date", "{}")
+
+
+class TestFunctionCalls:
+    TOOLS = ({"type": "function", "name": "get_price"}, {"type": "function", "name": "get_date"})
+
+    async def test_several_in_one_answer_and_their_outputs(
+        self, emulator: Endpoints, doubles: Doubles
+    ) -> None:
+        doubles.agent = TwoCalls()
+        async with connected(emulator.port) as client:
+            await client.send("session.update", session={"tools": list(self.TOOLS)})
+            await client.say("How much, and when?")
+            await client.send("response.create")
+            events = await client.until("response.done")
+            output = events[-1]["response"]["output"]
+            for call in output[1:]:
+                item = {"type": "function_call_output", "call_id": call["call_id"], "output": "39"}
+                await client.send("conversation.item.create", item=item)
+            await client.send("response.create")
+            answer = (await client.until("response.done"))[-1]["response"]
+        assert [item["type"] for item in output] == ["message", "function_call", "function_call"]
+        assert [item["name"] for item in output[1:]] == ["get_price", "get_date"]
+        whole = [event["arguments"] for event in only(events, "response.function_call_arguments.done")]
+        assert whole == ['{"plan":"plus"}', "{}"]
+        assert answer["output"][0]["content"][0]["transcript"] == "It is 39."
+
+    async def test_only_the_first_unless_they_may_be_parallel(
+        self, emulator: Endpoints, doubles: Doubles
+    ) -> None:
+        doubles.agent = TwoCalls()
+        async with connected(emulator.port) as client:
+            session = {"tools": list(self.TOOLS), "parallel_tool_calls": False}
+            await client.send("session.update", session=session)
+            await client.say("How much, and when?")
+            await client.send("response.create")
+            output = (await client.until("response.done"))[-1]["response"]["output"]
+        assert [item["type"] for item in output] == ["message", "function_call"]
 
 
 class TestFailure:

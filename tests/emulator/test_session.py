@@ -178,6 +178,20 @@ class TestConfiguration:
         assert (error["code"], error["param"]) == (code, param)
         assert driver.update() == before
 
+    def test_what_clients_could_not_take_is_refused(self) -> None:
+        driver = Driver()
+        before = driver.update(instructions="x" * 600_000)
+        tool = {"type": "function", "name": "f", "description": "y" * 600_000}
+        error = driver.error("session.update", session={"tools": [tool]})
+        assert (error["code"], error["param"]) == ("value_too_large", "session")
+        assert driver.update() == before
+        part = {"type": "input_text", "text": "x" * 1_000_000}
+        item = {"type": "message", "role": "user", "content": [part]}
+        assert driver.error("conversation.item.create", item=item)["code"] == "value_too_large"
+        said = {"type": "message", "role": "assistant", "content": [{**part, "type": "text"}]}
+        response = {"pre_generated_assistant_message": said}
+        assert driver.error("response.create", response=response)["code"] == "value_too_large"
+
     def test_the_voice_is_fixed_once_it_was_heard(self) -> None:
         driver = Driver()
         driver.say("Hello")
