@@ -2,7 +2,7 @@
 
 Recognition begins while the caller may still go on: at each pause in the turn the words so far are
 recognised, and thrown away when the caller resumes. So the words are ready when the turn ends. Whether
-the turn sounds complete is asked at the same time, and waited for only when the turn could end.
+the turn is complete is asked at the same time, and waited for only when the turn could end.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from voicelive_emulator.audio import MODEL_RATE_HZ, InputDecoder, Samples
+from voicelive_emulator.completeness import completeness
 from voicelive_emulator.session_config import HearingOptions
 from voicelive_emulator.speech_models import FindsVoice, SpeechModels
 from voicelive_emulator.turn_detection import (
@@ -148,17 +149,23 @@ class Hearing:
         return self._workers.run(due, self._models.end_of_utterance.probability, samples)
 
     async def _verdict(self) -> list[TurnEvent]:
-        """Tell the detector whether the turn sounds complete, at the moment when that decides something.
+        """Tell the detector whether the turn is complete, at the moment when that decides something.
 
-        Neither sooner nor later, so that a turn ends at the same place however fast the model is.
+        Neither sooner nor later, so that a turn ends at the same place however fast the models are.
         """
-        if self._completeness is None or self._detector is None or not self._detector.awaits_verdict:
+        detector, asked = self._detector, self._completeness
+        if asked is None or detector is None or not detector.awaits_verdict:
             return []
-        probability = await self._completeness
         self._completeness = None
-        return self._detector.receive_end_of_utterance(
-            probability >= self._options.end_of_utterance_threshold
-        )
+        text = await self._text_so_far()
+        verdict = completeness(await asked, self._options.end_of_utterance_threshold, text)
+        return detector.receive_end_of_utterance(verdict)
+
+    async def _text_so_far(self) -> str:
+        try:
+            return "" if self._words is None else await asyncio.shield(self._words)
+        except Exception:  # noqa: BLE001 (who takes the words is told)
+            return ""
 
     def _recognize(self, start_ms: int, end_ms: int, due: float) -> "asyncio.Future[str]":
         samples = self._samples.between(start_ms, end_ms)

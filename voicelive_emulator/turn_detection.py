@@ -21,7 +21,7 @@ class TurnOptions:
     `threshold` is the probability from which a frame counts as speech. `speech_duration_ms` of speech
     start a turn; `silence_duration_ms` of silence end it. `end_of_utterance_timeout_ms` is the
     `timeout_ms` of `end_of_utterance_detection`, None without it: the silence after which a turn that
-    does not sound complete ends all the same.
+    is not complete ends all the same; half of it is enough for one that may be complete.
     """
 
     threshold: float
@@ -60,9 +60,11 @@ class SpeechStopped:
 TurnEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechStopped
 
 
-class _Verdict(Enum):
-    UNKNOWN = auto()
+class Completeness(Enum):
+    """Whether a turn that pauses is over: it is, it may be, or more has to follow."""
+
     COMPLETE = auto()
+    PERHAPS = auto()
     INCOMPLETE = auto()
 
 
@@ -86,7 +88,8 @@ class _Paused:
     """The turn may be over."""
 
     silent_since_ms: int
-    verdict: _Verdict
+    verdict: Completeness | None
+    """None until it is known."""
 
 
 class TurnDetector:
@@ -123,7 +126,7 @@ class TurnDetector:
     def awaits_verdict(self) -> bool:
         """Whether the turn would be over now if it was known to sound complete."""
         match self._state:
-            case _Paused(silent_since_ms=since, verdict=_Verdict.UNKNOWN):
+            case _Paused(silent_since_ms=since, verdict=None):
                 return self._position_ms - since >= self._options.silence_duration_ms
             case _:
                 return False
@@ -140,15 +143,14 @@ class TurnDetector:
             case _Paused() as paused:
                 return self._receive_in_pause(paused, probability)
 
-    def receive_end_of_utterance(self, complete: bool) -> list[TurnEvent]:
-        """Take the verdict on the current pause: does the turn sound complete?
+    def receive_end_of_utterance(self, verdict: Completeness) -> list[TurnEvent]:
+        """Take the verdict on the current pause: is the turn complete?
 
         Only a detector with `end_of_utterance_timeout_ms` heeds it. A verdict that is not about the
         current pause must not be passed on; one that comes while nobody pauses is ignored.
         """
         match self._state:
             case _Paused(silent_since_ms=since):
-                verdict = _Verdict.COMPLETE if complete else _Verdict.INCOMPLETE
                 self._state = _Paused(since, verdict)
                 return self._stop_if_due(self._state)
             case _:
@@ -179,7 +181,7 @@ class TurnDetector:
         self._state = _Speaking(since_ms)
         if since_ms is None or self._position_ms - since_ms < self._pause_ms:
             return []
-        self._state = _Paused(since_ms, _Verdict.UNKNOWN)
+        self._state = _Paused(since_ms, None)
         return [SpeechPaused(self._position_ms), *self._stop_if_due(self._state)]
 
     def _receive_in_pause(self, paused: _Paused, probability: float) -> list[TurnEvent]:
@@ -191,8 +193,9 @@ class TurnDetector:
     def _stop_if_due(self, paused: _Paused) -> list[TurnEvent]:
         wait_ms = self._options.silence_duration_ms
         timeout_ms = self._options.end_of_utterance_timeout_ms
-        if timeout_ms is not None and paused.verdict is not _Verdict.COMPLETE:
-            wait_ms = max(wait_ms, timeout_ms)
+        if timeout_ms is not None and paused.verdict is not Completeness.COMPLETE:
+            longest_ms = timeout_ms // 2 if paused.verdict is Completeness.PERHAPS else timeout_ms
+            wait_ms = max(wait_ms, longest_ms)
         if self._position_ms - paused.silent_since_ms < wait_ms:
             return []
         self._state = _Quiet()

@@ -12,6 +12,7 @@ from tests.noise_data import noises
 from tests.speech_data import Clip, human_clips
 from voicelive_emulator.turn_detection import (
     FRAME_MS,
+    Completeness,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
@@ -120,8 +121,8 @@ class TestServerVad:
         detector = TurnDetector(options())
         hear(detector, VOICE, 320)
         hear(detector, SILENCE, 224)
-        assert detector.receive_end_of_utterance(True) == []
-        assert detector.receive_end_of_utterance(False) == []
+        assert detector.receive_end_of_utterance(Completeness.COMPLETE) == []
+        assert detector.receive_end_of_utterance(Completeness.INCOMPLETE) == []
         assert hear(detector, SILENCE, 288) == [SpeechStopped(832)]
 
     @pytest.mark.parametrize(
@@ -149,18 +150,29 @@ class TestEndOfUtterance:
 
     def test_a_complete_turn_ends_after_the_silence_asked_for(self) -> None:
         detector = self.paused()
-        assert detector.receive_end_of_utterance(True) == []
+        assert detector.receive_end_of_utterance(Completeness.COMPLETE) == []
         assert hear(detector, SILENCE, 96) == []
         assert hear(detector, SILENCE, 32) == [SpeechStopped(320 + 224)]
+
+    def test_a_turn_that_may_be_complete_waits_half_as_long(self) -> None:
+        detector = TurnDetector(self.OPTIONS)
+        hear(detector, VOICE, 320)
+        hear(detector, SILENCE, 96)
+        detector.receive_end_of_utterance(Completeness.PERHAPS)
+        timeout_ms = self.OPTIONS.end_of_utterance_timeout_ms
+        assert timeout_ms is not None
+        (stopped,) = hear(detector, SILENCE, timeout_ms)
+        half_ms = max(timeout_ms // 2, self.OPTIONS.silence_duration_ms)
+        assert stopped == SpeechStopped(320 + -(-half_ms // FRAME_MS) * FRAME_MS)
 
     def test_a_late_verdict_ends_the_turn_at_once(self) -> None:
         detector = self.paused()
         assert hear(detector, SILENCE, 320) == []
-        assert detector.receive_end_of_utterance(True) == [SpeechStopped(320 + 96 + 320)]
+        assert detector.receive_end_of_utterance(Completeness.COMPLETE) == [SpeechStopped(320 + 96 + 320)]
 
     def test_an_incomplete_turn_waits_for_the_timeout(self) -> None:
         detector = self.paused()
-        assert detector.receive_end_of_utterance(False) == []
+        assert detector.receive_end_of_utterance(Completeness.INCOMPLETE) == []
         assert hear(detector, SILENCE, 896) == []
         assert hear(detector, SILENCE, 32) == [SpeechStopped(320 + 1_024)]
 
@@ -171,24 +183,25 @@ class TestEndOfUtterance:
         detector = TurnDetector(options(end_of_utterance_timeout_ms=100))
         hear(detector, VOICE, 320)
         hear(detector, SILENCE, 224)
-        assert detector.receive_end_of_utterance(False) == []
+        assert detector.receive_end_of_utterance(Completeness.INCOMPLETE) == []
         assert hear(detector, SILENCE, 288) == [SpeechStopped(832)]
 
     def test_a_verdict_holds_for_its_pause_only(self) -> None:
         detector = self.paused()
-        detector.receive_end_of_utterance(True)
+        detector.receive_end_of_utterance(Completeness.COMPLETE)
         assert hear(detector, VOICE, 32) == [SpeechResumed()]
-        assert detector.receive_end_of_utterance(True) == []
+        assert detector.receive_end_of_utterance(Completeness.COMPLETE) == []
         assert hear(detector, SILENCE, 992) == [SpeechPaused(448 + 96)]
         assert hear(detector, SILENCE, 32) == [SpeechStopped(448 + 1_024)]
 
-    @pytest.mark.parametrize("complete", [True, False])
-    def test_nobody_speaks_nothing_ends(self, complete: bool) -> None:
-        assert TurnDetector(self.OPTIONS).receive_end_of_utterance(complete) == []
+    @pytest.mark.parametrize("verdict", Completeness)
+    def test_nobody_speaks_nothing_ends(self, verdict: Completeness) -> None:
+        assert TurnDetector(self.OPTIONS).receive_end_of_utterance(verdict) == []
 
 
+Heard = float | Completeness
 single_frames = st.lists(
-    st.floats(0, 1) | st.sampled_from([VOICE, BETWEEN, SILENCE]) | st.booleans(), max_size=400
+    st.floats(0, 1) | st.sampled_from([VOICE, BETWEEN, SILENCE]) | st.sampled_from(Completeness), max_size=400
 )
 """Probabilities, and verdicts among them."""
 
@@ -203,30 +216,32 @@ any_options = st.builds(
 
 
 @st.composite
-def stretches(draw: st.DrawFn) -> list[float | bool]:
+def stretches(draw: st.DrawFn) -> list[Heard]:
     """Long stretches of one probability, which reach the ends of turns more often than single frames."""
-    value = st.sampled_from([VOICE, VOICE, BETWEEN, SILENCE, SILENCE, True, False])
+    value = st.sampled_from([VOICE, VOICE, BETWEEN, SILENCE, SILENCE, *Completeness])
     runs = draw(st.lists(st.tuples(value, st.sampled_from([1, 3, 7, 20])), max_size=40))
-    return [value for value, length in runs for _ in range(1 if isinstance(value, bool) else length)]
+    return [value for value, length in runs for _ in range(1 if isinstance(value, Completeness) else length)]
 
 
 any_input = single_frames | stretches()
 
 
-def run(detector: TurnDetector, heard: list[float | bool]) -> list[tuple[int, TurnEvent]]:
+def run(detector: TurnDetector, heard: list[Heard]) -> list[tuple[int, TurnEvent]]:
     """Each event with the position at which it came."""
     events: list[tuple[int, TurnEvent]] = []
     for value in heard:
-        new = detector.receive_end_of_utterance(value) if isinstance(value, bool) else detector.receive(value)
+        new = (
+            detector.receive_end_of_utterance(value)
+            if isinstance(value, Completeness)
+            else detector.receive(value)
+        )
         events += [(detector.position_ms, event) for event in new]
     return events
 
 
 class TestInvariants:
     @given(any_options, any_input, st.integers(0, 100_000))
-    def test_events_alternate(
-        self, chosen: TurnOptions, heard: list[float | bool], started_at_ms: int
-    ) -> None:
+    def test_events_alternate(self, chosen: TurnOptions, heard: list[Heard], started_at_ms: int) -> None:
         follows: dict[type[TurnEvent], set[type[TurnEvent]]] = {
             SpeechStarted: {SpeechPaused},
             SpeechPaused: {SpeechResumed, SpeechStopped},
@@ -239,7 +254,7 @@ class TestInvariants:
 
     @given(any_options, any_input, st.integers(0, 100_000))
     def test_the_clock_only_goes_forward(
-        self, chosen: TurnOptions, heard: list[float | bool], started_at_ms: int
+        self, chosen: TurnOptions, heard: list[Heard], started_at_ms: int
     ) -> None:
         edges = [started_at_ms]
         for position, event in run(TurnDetector(chosen, started_at_ms), heard):
@@ -253,11 +268,11 @@ class TestInvariants:
         assert edges == sorted(edges)
 
     @given(any_options, any_input)
-    def test_the_silence_is_never_undercut(self, chosen: TurnOptions, heard: list[float | bool]) -> None:
+    def test_the_silence_is_never_undercut(self, chosen: TurnOptions, heard: list[Heard]) -> None:
         detector = TurnDetector(chosen)
         silence_ms = 0
         for value in heard:
-            if isinstance(value, bool):
+            if isinstance(value, Completeness):
                 events = detector.receive_end_of_utterance(value)
             else:
                 silence_ms = 0 if value >= chosen.threshold else silence_ms + FRAME_MS
@@ -266,7 +281,7 @@ class TestInvariants:
                 assert silence_ms >= chosen.silence_duration_ms
 
     @given(any_options, any_input)
-    def test_no_turn_outlives_its_timeout(self, chosen: TurnOptions, heard: list[float | bool]) -> None:
+    def test_no_turn_outlives_its_timeout(self, chosen: TurnOptions, heard: list[Heard]) -> None:
         detector = TurnDetector(chosen)
         longest_ms = max(chosen.silence_duration_ms, chosen.end_of_utterance_timeout_ms or 0) + 2 * FRAME_MS
         events = [event for _, event in run(detector, heard)] + hear(detector, 0.0, longest_ms)
@@ -276,16 +291,16 @@ class TestInvariants:
     @given(any_options, st.data())
     def test_below_the_threshold_nothing_starts(self, chosen: TurnOptions, data: st.DataObject) -> None:
         below = st.floats(0, chosen.threshold, exclude_max=True)
-        heard: list[float | bool] = list(data.draw(st.lists(below, max_size=200)))
+        heard: list[Heard] = list(data.draw(st.lists(below, max_size=200)))
         assert run(TurnDetector(chosen), heard) == []
 
     @given(any_input)
-    def test_server_vad_waits_exactly(self, heard: list[float | bool]) -> None:
+    def test_server_vad_waits_exactly(self, heard: list[Heard]) -> None:
         detector = TurnDetector(options())
         speaking = False
         silent_since: int | None = None
         for value in heard:
-            if isinstance(value, bool):
+            if isinstance(value, Completeness):
                 continue
             position = detector.position_ms
             events = detector.receive(value)
