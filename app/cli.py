@@ -1,13 +1,16 @@
-"""`voice-live`: serve, demo, call, doctor. Options and printing; the work is done elsewhere.
+"""`voice-live`: serve, demo, emulator, call, doctor. Options and printing; the work is done elsewhere.
 
 Each command imports its own part: the gateway takes a second to import, and a call needs none of it.
 """
 
 import asyncio
+import os
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +50,19 @@ def demo(
     from app.demo import run_demo
 
     raise typer.Exit(run_demo(host, port, emulator_port))
+
+
+@cli.command(
+    # Every option is the emulator's own, `--help` too.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def emulator(context: typer.Context) -> None:
+    """Run the Voice Live emulator alone, for apps on the Voice Live SDK (`emulator --help`)."""
+    if find_spec("onnxruntime") is None:
+        typer.echo("The emulator is not installed: pip install '.[emulator]' does that.", err=True)
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "voicelive_emulator", "--readable", *context.args]
+    os.execv(sys.executable, command)  # noqa: S606 (the arguments are the user's own)
 
 
 @cli.command()

@@ -139,6 +139,8 @@ def serve(
         key = os.environ.get("EMULATOR_AGENT_API_KEY", "")
         endpoint = Endpoint(agent_url, agent_model, key, agent_timeout_s)
     options = AgentOptions(agent, agent_script, endpoint)
+    if readable and not tape:
+        sys.stderr.write("The emulator loads its speech models.\n")
     announce = _announce_to_people if readable else _announce_to_programs
     try:
         asyncio.run(_serve(settings, options, tape=tape, announce=announce))
