@@ -34,8 +34,8 @@ _SEMANTIC: Final = {
     "end_of_utterance_detection": {"model": "semantic_detection_v1"},
 }
 _SESSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "server_vad 500 ms": {"turn_detection": {"type": "server_vad"}},
-    "azure_semantic_vad 200 ms + EOU": {"turn_detection": _SEMANTIC},
+    "server_vad": {"turn_detection": {"type": "server_vad"}},
+    "azure_semantic_vad": {"turn_detection": _SEMANTIC},
 }
 _EMULATORS: Final = {
     "kept": "voicelive_emulator --port 0",
@@ -61,16 +61,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4, 8], help="calls at once")
     parser.add_argument(
-        "--turns", type=int, default=24, help="turns of all calls of a run, at least 4 a call"
+        "--turns", type=int, default=42, help="turns of all calls of a run, at least 4 a call"
     )
+    parser.add_argument("--detection", choices=_SESSIONS, nargs="+", default=list(_SESSIONS))
     parser.add_argument("--lines", choices=_EMULATORS, nargs="+", default=list(_EMULATORS))
     arguments = parser.parse_args()
     for lines in arguments.lines:
         with _emulator(_EMULATORS[lines]) as (process, port):
-            for name, session in _SESSIONS.items():
+            for name in arguments.detection:
                 for calls in arguments.calls:
                     turns = max(arguments.turns // calls, 4)
-                    asyncio.run(_run(f"{name}, lines {lines}", process, port, calls, turns, session))
+                    asyncio.run(_run(f"{name}, lines {lines}", process, port, calls, turns, _SESSIONS[name]))
             asyncio.run(_overload(port))
 
 

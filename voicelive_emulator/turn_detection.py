@@ -21,7 +21,7 @@ class TurnOptions:
     `threshold` is the probability from which a frame counts as speech. `speech_duration_ms` of speech
     start a turn; `silence_duration_ms` of silence end it. `end_of_utterance_timeout_ms` is the
     `timeout_ms` of `end_of_utterance_detection`, None without it: the silence after which a turn that
-    is not complete ends all the same; half of it is enough for one that may be complete.
+    is not complete ends all the same; two fifths of it are enough for one that may be complete.
     """
 
     threshold: float
@@ -194,7 +194,7 @@ class TurnDetector:
         wait_ms = self._options.silence_duration_ms
         timeout_ms = self._options.end_of_utterance_timeout_ms
         if timeout_ms is not None and paused.verdict is not Completeness.COMPLETE:
-            longest_ms = timeout_ms // 2 if paused.verdict is Completeness.PERHAPS else timeout_ms
+            longest_ms = timeout_ms * 2 // 5 if paused.verdict is Completeness.PERHAPS else timeout_ms
             wait_ms = max(wait_ms, longest_ms)
         if self._position_ms - paused.silent_since_ms < wait_ms:
             return []

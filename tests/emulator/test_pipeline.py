@@ -151,7 +151,7 @@ class TestSpokenTurn:
         assert [event["transcript"] for event in completed] == ["I spoke for 1.5 seconds."]
 
     @pytest.mark.parametrize(
-        ("said", "waited_ms"), [("It is five five", 1_500), ("My name is", 1_500), ("That is all.", 750)]
+        ("said", "waited_ms"), [("It is five five", 1_500), ("My name is", 1_500), ("That is all.", 600)]
     )
     async def test_an_incomplete_turn_waits_longer(
         self, emulator: Endpoints, doubles: Doubles, said: str, waited_ms: int

@@ -86,7 +86,7 @@ async def test_a_sentence_that_is_cut_waits_longer(real_emulator: Endpoints, nam
     without = {name: value for name, value in SEMANTIC.items() if "utterance" not in name}
     plain = (await turns(real_emulator.port, without, audio))[-1][1]
     patient = (await turns(real_emulator.port, SEMANTIC, audio))[-1][1]
-    assert 750 - 200 - FRAME_MS <= patient - plain <= 1_500 - 200 + FRAME_MS
+    assert 600 - 200 - FRAME_MS <= patient - plain <= 1_500 - 200 + FRAME_MS
 
 
 async def test_a_finished_sentence_waits_no_longer(real_emulator: Endpoints) -> None:
