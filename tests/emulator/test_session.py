@@ -1,4 +1,4 @@
-"""The session without a socket: every client event, every error, and any order of everything."""
+"""The session without a socket: every client event, and every error."""
 
 import base64
 from collections.abc import Sequence
@@ -6,9 +6,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from voicelive_emulator.agents import FunctionCalled, FunctionReturned, Message
 from voicelive_emulator.effects import (
@@ -741,138 +738,3 @@ class TestUnavailable:
         effects = Driver().session.expire()
         assert sent(effects)[0]["error"]["code"] == "session_expired"
         assert isinstance(effects[-1], Close)
-
-
-class AnyOrder(RuleBasedStateMachine):
-    """Whatever a client and the models do, in any order: the promises of the wire hold."""
-
-    @initialize(model=st.sampled_from(["gpt-4.1", "gpt-realtime", None]))
-    def start(self, model: str | None) -> None:
-        self.driver = Driver(model)
-        self.now = 0.0
-        self.words_awaited = 0
-        self.speaking = False
-        self.seen = 0
-
-    def take(self, effects: list[Effect]) -> None:
-        self.words_awaited += sum(isinstance(effect, Transcribe) for effect in effects)
-        self.driver.take(effects)
-
-    @property
-    def replies(self) -> list[str]:
-        return [effect.response_id for effect in self.driver.effects if isinstance(effect, StartReply)][-3:]
-
-    @rule(text=st.sampled_from(["Hello", "", "a b c"]))
-    def type_a_message(self, text: str) -> None:
-        part = {"type": "input_text", "text": text}
-        item = {"type": "message", "role": "user", "content": [part]}
-        self.take(self.driver.session.receive({"type": "conversation.item.create", "item": item}))
-
-    @rule(
-        response=st.sampled_from(
-            [None, {}, {"conversation": "none"}, {"modalities": ["text"]}, {"cancel_previous": True}]
-        )
-    )
-    def ask(self, response: object) -> None:
-        self.take(self.driver.session.receive({"type": "response.create", "response": response}))
-
-    @rule()
-    def cancel(self) -> None:
-        self.take(self.driver.session.receive({"type": "response.cancel"}))
-
-    @rule(
-        detection=st.sampled_from(
-            [None, {"type": "server_vad", "auto_truncate": True}, {"type": "server_vad"}]
-        )
-    )
-    def reconfigure(self, detection: object) -> None:
-        update = {"type": "session.update", "session": {"turn_detection": detection}}
-        self.take(self.driver.session.receive(update))
-
-    @rule(kind=st.sampled_from(["append", "commit", "clear"]))
-    def use_the_buffer(self, kind: str) -> None:
-        event = {"type": f"input_audio_buffer.{kind}", "audio": "AAAA"}
-        self.take(self.driver.session.receive(event))
-
-    @rule(which=st.integers(0, 5), what=st.sampled_from(["truncate", "delete", "retrieve"]))
-    def touch_an_item(self, which: int, what: str) -> None:
-        created = [e["item"]["id"] for e in self.driver.events if e["type"] == "conversation.item.created"]
-        item_id = created[which % len(created)] if created else "none"
-        event: Event = {"type": f"conversation.item.{what}", "item_id": item_id}
-        if what == "truncate":
-            event |= {"content_index": 0, "audio_end_ms": 50}
-        self.take(self.driver.session.receive(event))
-
-    @rule()
-    def speech_starts(self) -> None:
-        self.take(self.driver.session.speech_started(0, self.now))
-
-    @rule()
-    def speech_stops(self) -> None:
-        self.take(self.driver.session.speech_stopped(1_000))
-
-    @precondition(lambda self: self.words_awaited)
-    @rule(text=st.sampled_from(["", "Yes please", None]))
-    def words_arrive(self, text: str | None) -> None:
-        self.words_awaited -= 1
-        session = self.driver.session
-        self.take(session.transcription_failed() if text is None else session.transcribed(text))
-
-    @rule(which=st.integers(0, 2), what=st.sampled_from(["text", "audio", "finish", "fail", "call"]))
-    def work_arrives(self, which: int, what: str) -> None:
-        if not self.replies:
-            return
-        session, response_id = self.driver.session, self.replies[which % len(self.replies)]
-        opened = any(
-            e["type"] == "response.content_part.added" and e["response_id"] == response_id
-            for e in self.driver.events
-        )
-        match what:
-            case "text":
-                self.take(session.reply_text(response_id, "Certainly, "))
-            case "audio" if opened and self.speaks(response_id):
-                self.now += 0.05
-                self.take(session.reply_audio(response_id, bytes(4_800), 100.0, self.now))
-            case "finish":
-                self.take(session.reply_finished(response_id))
-            case "fail":
-                self.take(session.reply_failed(response_id))
-            case "call":
-                self.take(session.reply_call(response_id, "f", "{}"))
-
-    def speaks(self, response_id: str) -> bool:
-        return any(
-            isinstance(effect, StartReply) and effect.response_id == response_id and effect.audio_format
-            for effect in self.driver.effects
-        )
-
-    @invariant()
-    def responses_end_once_and_nothing_follows(self) -> None:
-        if not hasattr(self, "driver"):
-            return
-        created: set[str] = set()
-        done: set[str] = set()
-        for event in self.driver.events:
-            match event["type"]:
-                case "response.created":
-                    created.add(event["response"]["id"])
-                case "response.done":
-                    assert event["response"]["id"] in created - done
-                    assert event["response"]["status"] != "in_progress"
-                    done.add(event["response"]["id"])
-                case _ if "response_id" in event:
-                    assert event["response_id"] in created - done
-
-    @invariant()
-    def ids_are_used_once(self) -> None:
-        if not hasattr(self, "driver"):
-            return
-        events = self.driver.events
-        ids = [event["event_id"] for event in events]
-        assert len(ids) == len(set(ids))
-        items = [event["item"]["id"] for event in events if event["type"] == "conversation.item.created"]
-        assert len(items) == len(set(items))
-
-
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
