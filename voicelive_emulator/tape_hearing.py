@@ -119,7 +119,8 @@ class _Frames:
         whole = len(audio) - len(audio) % self._size
         self._rest = audio[whole:]
         samples = self._expand(audio[:whole]).reshape(-1, *self._shape)[:, ::_EACH, 0]
-        loud: list[bool] = (np.abs(samples.astype(np.int32)).mean(axis=1) >= _LOUD).tolist()
+        amplitude = np.add.reduce(np.abs(samples.astype(np.int32)), axis=1)
+        loud: list[bool] = (amplitude >= _LOUD * samples.shape[1]).tolist()
         return loud
 
 

@@ -12,8 +12,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
+from tests.emulator.wire import connected
 from voicelive_emulator.agents import CallFunction, FunctionCalled, FunctionReturned, Message, Request, Tool
 from voicelive_emulator.openai_agent import APOLOGY, Endpoint, OpenAIAgent
+from voicelive_emulator.server import serving
+from voicelive_emulator.settings import Settings
+from voicelive_emulator.tape import Tape, TapeTimes
 
 HELLO = (Message("system", "Be kind."), Message("user", "Hello"))
 GET_PRICE = Tool(
@@ -209,3 +213,51 @@ async def test_an_answer_that_nobody_wants_any_more_is_left() -> None:
 
 def test_the_key_is_not_shown() -> None:
     assert KEY not in repr(Endpoint("http://localhost/v1", "llama", KEY))
+
+
+class TestInASession:
+    """The agent where it belongs: behind the wire."""
+
+    async def test_a_function_call_round(self) -> None:
+        played = PlayedEndpoint(
+            [chunk(content="One moment. "), called(0, "get_price", '{"plan":"plus"}'), DONE]
+        )
+        async with agent_of(played) as agent:
+            async with serving(Settings(port=0), Tape(lambda: agent, TapeTimes(None))) as endpoints:
+                async with connected(endpoints.port) as client:
+                    tool = {"type": "function", "name": "get_price", "parameters": GET_PRICE.parameters}
+                    await client.send("session.update", session={"tools": [tool], "instructions": "Be kind."})
+                    await client.say("How much is it?")
+                    await client.send("response.create")
+                    events = await client.until("response.done")
+                    message, call = events[-1]["response"]["output"]
+                    assert message["content"][0]["transcript"] == "One moment. "
+                    assert (call["name"], call["arguments"]) == ("get_price", '{"plan":"plus"}')
+                    played.pieces = [chunk(content="It is 39 dollars."), DONE]
+                    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "39"}
+                    await client.send("conversation.item.create", item=output)
+                    await client.send("response.create")
+                    done = (await client.until("response.done"))[-1]
+        assert done["response"]["status"] == "completed"
+        assert done["response"]["output"][0]["content"][0]["transcript"] == "It is 39 dollars."
+        assert [message["role"] for message in played.requests[-1]["messages"]] == [
+            "system",
+            "user",
+            "assistant",
+            "assistant",
+            "tool",
+        ]
+
+    async def test_a_caller_who_interrupts_ends_the_request(self) -> None:
+        played = PlayedEndpoint([chunk(content="It is a long story. Once upon a time, "), chunk(content="…")])
+        played.stalls_after = 1
+        async with agent_of(played) as agent:
+            async with serving(Settings(port=0), Tape(lambda: agent, TapeTimes(None))) as endpoints:
+                async with connected(endpoints.port) as client:
+                    await client.say("Tell me a story.")
+                    await client.send("response.create")
+                    await client.until("response.audio_transcript.delta")
+                    await client.send("response.cancel")
+                    done = (await client.until("response.done"))[-1]
+                    assert done["response"]["status"] == "cancelled"
+                    await asyncio.wait_for(played.left.wait(), 10)
