@@ -9,6 +9,7 @@ from voicelive_emulator.item_requests import requested_item
 from voicelive_emulator.responses import ResponseOptions
 from voicelive_emulator.session_config import SessionConfig, with_voice_object
 from voicelive_emulator.session_fields import (
+    CustomVoice,
     FunctionTool,
     InterimResponse,
     MaxTokens,
@@ -18,6 +19,7 @@ from voicelive_emulator.session_fields import (
     OpenAIVoice,
     OutputFormat,
     ReasoningEffort,
+    StandardVoice,
     Temperature,
     Tool,
     ToolChoice,
@@ -97,6 +99,7 @@ def response_options(request: ResponseRequest, config: SessionConfig) -> Respons
         metadata=request.metadata,
         with_word_timestamps="word" in (config.get("output_audio_timestamp_types") or ())
         and not isinstance(voice, OpenAIVoice),
+        with_visemes=config.get("animation") is not None and isinstance(voice, (StandardVoice, CustomVoice)),
         parallel_calls=config.get("parallel_tool_calls") is not False,
         interim=_interim(request, config, voice),
         in_conversation=request.in_conversation,

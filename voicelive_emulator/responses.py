@@ -16,6 +16,7 @@ from voicelive_emulator.events import Event, Events
 from voicelive_emulator.profiles import Profile
 from voicelive_emulator.session_fields import InterimResponse
 from voicelive_emulator.usage import usage
+from voicelive_emulator.visemes import visemes
 
 if TYPE_CHECKING:
     from voicelive_emulator.synthesis import Word
@@ -35,6 +36,7 @@ class ResponseOptions:
     max_output_tokens: int | str
     metadata: dict[str, str] | None
     with_word_timestamps: bool
+    with_visemes: bool
     parallel_calls: bool
     """Whether one response may call several functions."""
     interim: InterimResponse | None
@@ -111,18 +113,27 @@ class Response:
     def add_words(self, words: "Sequence[Word]") -> list[Event]:
         """Say where words lie in the audio of the item; `offset_ms` counts from its beginning."""
         self._message().words.extend(words)
-        if not self.options.with_word_timestamps:
-            return []
-        return [
-            self._about_part(
-                "response.audio_timestamp.delta",
-                audio_offset_ms=word.offset_ms,
-                audio_duration_ms=word.duration_ms,
-                text=word.text,
-                timestamp_type="word",
-            )
-            for word in words
-        ]
+        events: list[Event] = []
+        if self.options.with_word_timestamps:
+            events += [
+                self._about_part(
+                    "response.audio_timestamp.delta",
+                    audio_offset_ms=word.offset_ms,
+                    audio_duration_ms=word.duration_ms,
+                    text=word.text,
+                    timestamp_type="word",
+                )
+                for word in words
+            ]
+        if self.options.with_visemes:
+            events += [
+                self._about_part(
+                    "response.animation_viseme.delta", audio_offset_ms=offset_ms, viseme_id=shape
+                )
+                for word in words
+                for offset_ms, shape in visemes(word)
+            ]
+        return events
 
     def add_audio(self, audio: bytes, duration_ms: float) -> list[Event]:
         """Go on with audio in the output format."""
@@ -185,6 +196,8 @@ class Response:
                 self._about_part("response.content_part.done", part={"type": "text", "text": part_text}),
             ]
         events = [self._about_part("response.audio.done")]
+        if self.options.with_visemes:
+            events.insert(0, self._about_part("response.animation_viseme.done"))
         if self.options.with_word_timestamps:
             events.insert(0, self._about_part("response.audio_timestamp.done"))
         return [

@@ -13,6 +13,7 @@ from pydantic import Field
 from voicelive_emulator.events import ClientError, Event, check_size
 from voicelive_emulator.profiles import Profile
 from voicelive_emulator.session_fields import (
+    Animation,
     EchoCancellation,
     FunctionTool,
     InterimResponse,
@@ -43,7 +44,7 @@ _DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant who talks with people by voice. Answer briefly and in plain words."
 )
 _AGENT_OWNED: Final = ("instructions", "tools", "tool_choice", "temperature", "reasoning_effort")
-_UNSUPPORTED: Final = ("avatar", "animation")
+_UNSUPPORTED: Final = ("avatar",)
 _EAGERNESS_TIMEOUT_MS: Final = {"low": 8_000, "medium": 4_000, "auto": 4_000, "high": 2_000}
 _END_OF_UTTERANCE_TIMEOUT_MS: Final = 1_000
 _DEFAULT_SILENCE_MS: Final = 500
@@ -74,6 +75,7 @@ class _Patch(Strict):
     temperature: Temperature | None = None
     max_response_output_tokens: MaxTokens | None = None
     output_audio_timestamp_types: list[Literal["word"]] | None = None
+    animation: Animation | None = None
     reasoning_effort: ReasoningEffort | None = None
     interim_response: InterimResponse | None = None
     include: list[str] | None = None
@@ -145,6 +147,7 @@ class SessionConfig:
             "input_audio_sampling_rate": 24_000,
             "input_audio_echo_cancellation": None,
             "output_audio_timestamp_types": None,
+            "animation": None,
             "truncation_strategy": None,
             "include": None,
         }
@@ -265,7 +268,7 @@ class SessionConfig:
         session["expires_at"] = self._expires_at
         session["object"] = "realtime.session"
         session["input_audio_sampling_rate"] = fields["input_audio_sampling_rate"]
-        session["animation"] = None
+        session["animation"] = _shown(fields["animation"])
         session["input_audio_echo_cancellation"] = _shown(fields["input_audio_echo_cancellation"])
         session["avatar"] = None
         session["output_audio_timestamp_types"] = fields["output_audio_timestamp_types"]

@@ -276,6 +276,17 @@ class Transcription(Strict):
         return self.model_dump()
 
 
+class Animation(Strict):
+    """What moves a face with the voice; shapes of a face are not made here, only visemes."""
+
+    model_name: str | None = None
+    outputs: list[Literal["viseme_id"]] = Field(min_length=1)
+
+    def echo(self) -> Event:
+        """Return the object as a session shows it."""
+        return self.model_dump()
+
+
 class NoiseReduction(Strict):
     """Accepted and shown; the emulator's recognition is better without it."""
 

@@ -163,6 +163,7 @@ class TestConfiguration:
             ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
             ({"tools": [{"type": "mcp", "server_label": "a"}]}, "invalid_value", "session.tools[0].type"),
             ({"avatar": {"character": "lisa"}}, "unsupported_parameter", "session.avatar"),
+            ({"animation": {"outputs": ["blendshapes"]}}, "invalid_value", "session.animation.outputs[0]"),
             ({"colour": "blue"}, "unknown_parameter", "session.colour"),
         ],
     )

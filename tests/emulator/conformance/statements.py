@@ -33,7 +33,7 @@ STATEMENTS: Final = {
     "f8": "Functions are called with streamed arguments, by every `tool_choice`, and their output goes on",
     "f9": "Every format of input and output",
     "f10": "Voices are checked and errors name the field",
-    "f11": "Word timestamps when asked for; an avatar is an error, not silence",
+    "f11": "Word timestamps and visemes when asked for; an avatar is an error, not silence",
     "f12": "Agents by name and by id, their own instructions, conversations that are taken up again",
     "f13": "The model is fixed by the URL, the voice by the first audio",
     "f14": "Faults on request",

@@ -242,7 +242,8 @@ async def test_f10_voices(target: Target) -> None:
 
 
 async def test_f11_timestamps_and_avatars(target: Target) -> None:
-    async with target.session(output_audio_timestamp_types=["word"]) as client:
+    animation = {"outputs": ["viseme_id"]}
+    async with target.session(output_audio_timestamp_types=["word"], animation=animation) as client:
         events = await answered(client)
         await client.send("session.avatar.connect", client_sdp="")
         assert (await client.expect("error"))["error"]["message"]
@@ -251,9 +252,15 @@ async def test_f11_timestamps_and_avatars(target: Target) -> None:
     assert len(words) > 2
     assert starts == sorted(starts)
     assert {word["timestamp_type"] for word in words} == {"word"}
-    assert len(only(events, "response.audio_timestamp.done")) == 1
+    shapes = only(events, "response.animation_viseme.delta")
+    assert len(shapes) > len(words)
+    assert {shape["viseme_id"] for shape in shapes} <= set(range(22))
+    for name in ("audio_timestamp", "animation_viseme"):
+        assert len(only(events, f"response.{name}.done")) == 1
     async with target.session() as client:
-        assert not only(await answered(client), "response.audio_timestamp.delta")
+        events = await answered(client)
+    assert not only(events, "response.audio_timestamp.delta")
+    assert not only(events, "response.animation_viseme.delta")
 
 
 async def test_f13_model_and_voice_are_fixed(target: Target) -> None:
