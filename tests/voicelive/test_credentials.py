@@ -119,6 +119,18 @@ async def test_it_is_minted_ahead_of_the_first_caller() -> None:
         fresh.cancel()
 
 
+async def test_a_fault_while_minting_does_not_end_the_renewal() -> None:
+    endpoint = TokenEndpoint()
+    endpoint.fails_with = ZeroDivisionError()
+    credentials = endpoint.credentials(AGENT)
+    async with asyncio.TaskGroup() as tasks:
+        fresh = tasks.create_task(credentials.keep_fresh())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not fresh.done()
+        fresh.cancel()
+
+
 async def test_where_no_token_is_needed_none_is_minted() -> None:
     endpoint = TokenEndpoint()
     await endpoint.credentials(MODEL).keep_fresh()
