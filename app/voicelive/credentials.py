@@ -123,7 +123,8 @@ class Credentials:
             except (TokenRefusedError, TokenUnavailableError) as error:
                 log.warning("token.unavailable", reason=type(error).__name__, retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
-            except Exception:  # noqa: BLE001 - it runs beside the calls and must never take them along
+            except Exception:
+                # This runs beside the calls and must never take them along.
                 log.exception("token.unavailable", retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
             else:

@@ -105,6 +105,17 @@ export class Conversation {
     this.#list.replaceChildren();
   }
 
+  /** A line between the turns, for what happened to the call. @param {string} sentence */
+  mark(sentence) {
+    this.#list.append(element('li', 'mark', sentence));
+  }
+
+  /** Another call begins under the words of the one before. */
+  close() {
+    this.callerSaidNothing();
+    this.#turns = [];
+  }
+
   /** The caller has begun to speak: keeps the place, so that the turns stand in the order in which they began. */
   callerStarted() {
     const last = this.#turns.at(-1);

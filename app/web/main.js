@@ -2,6 +2,7 @@
 
 import { VoiceLiveCall } from './client/voice-live-call.js';
 import { Conversation } from './conversation.js';
+import { PushToTalk } from './push-to-talk.js';
 import { announce, clock, find, inSeconds, showDevices, showPhase, showProblem, translate } from './stage.js';
 import { chooseLanguage, text, useLanguage } from './texts.js';
 import { Waveform } from './waveform.js';
@@ -11,6 +12,7 @@ import { Waveform } from './waveform.js';
 
 const GOOD_ROUND_TRIP_MS = 250;
 const UNSTEADY_FOR_MS = 20_000; // how long a gap in the agent's voice is held against the connection
+const RESTART_WITHIN_MS = 30_000;
 
 const device = /** @type {HTMLSelectElement} */ (find('device'));
 const typed = /** @type {HTMLInputElement} */ (find('typed'));
@@ -21,7 +23,10 @@ const waveform = new Waveform(/** @type {HTMLCanvasElement} */ (find('waveform')
 let call = new VoiceLiveCall();
 /** @type {Phase} */ let phase = 'idle';
 /** @type {CallFailure | null} */ let failure = null;
-let liveSince = 0;
+/** @type {AbortController | null} */ let waitingForServer = null;
+let hasCalledAgain = false; // by itself, since the visitor pressed the button
+let liveSince = 0; // 0 before a call has come about
+let lostAt = 0;
 let durationMs = 0;
 let gapAt = -Infinity;
 let clockTimer = 0;
@@ -29,7 +34,7 @@ let clockTimer = 0;
 /** @param {Phase} [next] */
 function show(next = phase) {
   phase = next;
-  showPhase({ phase, muted: call.muted, failure, durationMs });
+  showPhase({ phase, muted: call.muted, holdToTalk: pushToTalk.enabled, failure, durationMs });
 }
 
 /** As `show`, where the visitor must learn of it wherever they are on the page. @param {Phase} next */
@@ -38,25 +43,40 @@ function turnTo(next) {
   announce(`${find('headline').textContent}. ${find('explanation').textContent}`);
 }
 
-async function start() {
+/** The visitor wants to call. */
+function start() {
+  hasCalledAgain = false;
+  conversation.clear();
+  find('headline').focus(); // the button that was pressed goes away
+  return begin(pushToTalk.enabled);
+}
+
+/** @param {boolean} muted */
+async function begin(muted) {
   call = new VoiceLiveCall();
+  call.mute(muted);
   failure = null;
   durationMs = liveSince = 0;
   gapAt = -Infinity;
-  conversation.clear();
   showProblem('');
   for (const fact of ['answer', 'connection']) find(fact).textContent = text('facts.unknown');
   find('parts').textContent = '';
   find('duration').textContent = clock(0);
   listen();
-  find('headline').focus(); // the button that was pressed goes away
   await call.start({ deviceId: device.value || undefined });
+}
+
+function hangUp() {
+  waitingForServer?.abort();
+  call.stop();
 }
 
 /** Shows whatever happens to `call`. */
 function listen() {
   call.on('state', ({ state }) => {
-    if (state === 'live') begin();
+    if (state === 'reconnecting') lostAt = performance.now();
+    if (state === 'live' && liveSince) goOn();
+    else if (state === 'live') comeAbout();
     else if (state !== 'idle' && state !== 'ended') turnTo(state);
   });
   call.on('status', ({ status, responseId }) => {
@@ -109,12 +129,20 @@ function endingSentence(reason, seconds) {
   }
 }
 
-function begin() {
+function comeAbout() {
   liveSince = performance.now();
   clockTimer = window.setInterval(() => (find('duration').textContent = clock(performance.now() - liveSince)), 1000);
   waveform.start();
   void listDevices();
   turnTo('ready');
+}
+
+/** The connection is back; the gateway's status follows. */
+function goOn() {
+  const sentence = text('mark.back', { seconds: Math.ceil((performance.now() - lostAt) / 1000) });
+  conversation.mark(sentence);
+  show('ready');
+  announce(sentence);
 }
 
 /** @param {CallFailure | null} why */
@@ -125,8 +153,23 @@ function finish(why) {
   failure = why;
   conversation.callerSaidNothing();
   showProblem('');
-  turnTo(why ? 'failed' : 'ended');
+  const wasCutOff = why?.code === 'server_draining' || why?.code === 'connection_lost';
+  if (wasCutOff && liveSince && !hasCalledAgain) void callAgain(why);
+  else turnTo(why ? 'failed' : 'ended');
   find('headline').focus();
+}
+
+/** The visitor did not end the call, and need not press a button for another one. @param {CallFailure} why */
+async function callAgain(why) {
+  hasCalledAgain = true;
+  waitingForServer = new AbortController();
+  turnTo('returning');
+  const isReady = await VoiceLiveCall.untilReady({ withinMs: RESTART_WITHIN_MS, signal: waitingForServer.signal });
+  waitingForServer = null;
+  if (!isReady) return finish(why);
+  conversation.close();
+  conversation.mark(text(why.code === 'server_draining' ? 'mark.restarted' : 'mark.lost'));
+  await begin(call.muted);
 }
 
 /** @param {{responseId: string} & import('./client/turn-timer.js').Latency} latency */
@@ -151,19 +194,27 @@ async function speak(chosen) {
   await listDevices();
 }
 
+const pushToTalk = new PushToTalk(find('talk'), (talking) => {
+  call.mute(!talking);
+  show();
+});
+
 find('start').onclick = start;
-find('end').onclick = () => call.stop();
+find('end').onclick = hangUp;
 find('interrupt').onclick = () => call.bargeIn();
 find('mute').onclick = () => {
   call.mute(!call.muted);
   show();
 };
+find('hold').onchange = () => {
+  pushToTalk.enabled = /** @type {HTMLInputElement} */ (find('hold')).checked;
+  call.mute(pushToTalk.enabled);
+  show();
+};
 find('composer').onsubmit = (event) => {
   event.preventDefault();
   const words = typed.value.trim();
-  if (!words) return;
-  call.sendText(words);
-  typed.value = '';
+  if (words && call.sendText(words)) typed.value = '';
 };
 device.onchange = async () => {
   if (call.state !== 'live') return; // it is used when a call starts
@@ -176,6 +227,6 @@ device.onchange = async () => {
 };
 language.onchange = () => speak(language.value);
 navigator.mediaDevices?.addEventListener('devicechange', () => listDevices());
-window.addEventListener('pagehide', () => call.stop());
+window.addEventListener('pagehide', hangUp);
 
 await speak(chooseLanguage(navigator.languages));

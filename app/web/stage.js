@@ -10,15 +10,17 @@ import { hasText, text } from './texts.js';
 /** @typedef {import('./texts.js').TextKey} TextKey */
 
 /**
- * Where the visitor is. While a call is live, the phase is the gateway's status.
+ * Where the visitor is. While a call is live, the phase is the gateway's status. `returning`: the call was cut
+ * off, and another one begins as soon as the gateway takes it.
  *
  * @typedef {'idle' | 'microphone' | 'connecting' | 'ready' | 'listening' | 'processing' | 'agent_speaking'
- *   | 'ending' | 'ended' | 'failed'} Phase
+ *   | 'reconnecting' | 'returning' | 'ending' | 'ended' | 'failed'} Phase
  */
 
 /** Codes with which a call comes to a good end. */
 const ORDERLY = ['idle_timeout', 'session_expired'];
-const LIVE = ['ready', 'listening', 'processing', 'agent_speaking'];
+const LIVE = ['ready', 'listening', 'processing', 'agent_speaking', 'reconnecting'];
+const CALLING = ['microphone', 'connecting', 'returning'];
 
 /** @template {HTMLElement} [Kind=HTMLElement] @param {string} id @returns {Kind} */
 export const find = (id) => /** @type {Kind} */ (document.getElementById(id));
@@ -55,40 +57,57 @@ export function announce(sentence) {
 }
 
 /**
- * @param {object} view
- * @param {Phase} view.phase
- * @param {boolean} view.muted
- * @param {CallFailure | null} view.failure
- * @param {number} view.durationMs
+ * @typedef {object} View
+ * @property {Phase} phase
+ * @property {boolean} muted
+ * @property {boolean} holdToTalk push-to-talk is on
+ * @property {CallFailure | null} failure why there is no call, or no longer one
+ * @property {number} durationMs
  */
-export function showPhase({ phase, muted, failure, durationMs }) {
+
+/** @param {View} view */
+export function showPhase(view) {
+  const { phase, muted, holdToTalk, failure } = view;
   const live = LIVE.includes(phase);
-  const calling = phase === 'microphone' || phase === 'connecting';
-  const shown = failure && ORDERLY.includes(failure.code) ? 'ended' : phase;
+  const calling = CALLING.includes(phase);
+  const failed = phase === 'failed' && failure;
+  const shown = failed && ORDERLY.includes(failed.code) ? 'ended' : phase;
   document.body.dataset.phase = shown;
   document.body.classList.toggle('live', live);
   document.body.classList.toggle('muted', live && muted);
 
-  const [headline, explanation] = failure ? wordsOf(failure) : wordsOfPhase(phase, muted, durationMs);
+  const [headline, explanation] = failed ? wordsOf(failed) : wordsOfPhase(view);
   if (find('headline').textContent !== headline) find('headline').textContent = headline;
   put('explanation', explanation);
-  put('detail', failure ? detailsOf(failure) : '');
+  put('detail', failed ? detailsOf(failed) : '');
 
   find('start').hidden = live || calling || phase === 'ending';
   find('start').textContent = text(phase === 'idle' ? 'start' : phase === 'failed' && shown !== 'ended' ? 'retry' : 'again');
-  find('mute').hidden = find('interrupt').hidden = find('composer').hidden = !live;
+  find('interrupt').hidden = find('composer').hidden = !live;
+  find('mute').hidden = !live || holdToTalk;
+  find('talk').hidden = !live || !holdToTalk;
   find('mute').setAttribute('aria-pressed', String(muted));
   find('mute-label').textContent = text(muted ? 'unmute' : 'mute');
+  find('talk').setAttribute('aria-pressed', String(!muted));
+  find('talk-label').textContent = text(muted ? 'hold' : 'holding');
   find('interrupt').toggleAttribute('disabled', phase !== 'agent_speaking');
+  for (const id of ['typed', 'send']) find(id).toggleAttribute('disabled', phase === 'reconnecting');
   find('end').hidden = !live && !calling;
   find('end-label').textContent = text(calling ? 'cancel' : 'end');
 }
 
-/** @param {Phase} phase @param {boolean} muted @param {number} durationMs @returns {[string, string]} */
-function wordsOfPhase(phase, muted, durationMs) {
+/** @param {View} view @returns {[string, string]} */
+function wordsOfPhase({ phase, muted, holdToTalk, failure, durationMs }) {
   if (phase === 'failed') return ['', '']; // a failed call has a failure, whose words are shown
-  const explanation = muted && LIVE.includes(phase) ? 'muted.explanation' : /** @type {const} */ (`${phase}.explanation`);
-  return [text(`${phase}.headline`), text(explanation, { duration: clock(durationMs) })];
+  const why = failure ? wordsOf(failure)[0] : '';
+  const explanation = explanationOf(phase, muted, holdToTalk);
+  return [text(`${phase}.headline`), text(explanation, { duration: clock(durationMs), why })];
+}
+
+/** @param {Exclude<Phase, 'failed'>} phase @param {boolean} muted @param {boolean} holdToTalk @returns {TextKey} */
+function explanationOf(phase, muted, holdToTalk) {
+  if (!muted || !LIVE.includes(phase) || phase === 'reconnecting') return `${phase}.explanation`;
+  return holdToTalk ? 'hold.explanation' : 'muted.explanation';
 }
 
 /** @param {CallFailure} failure @returns {[string, string]} */

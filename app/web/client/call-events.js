@@ -1,9 +1,10 @@
 /** What a call tells those who listen. Types alone: nothing here runs. */
 
 /**
- * `microphone`: the browser asks the caller for it. `connecting`: the gateway prepares the session. `ending`:
- * it was told that the caller hangs up.
- * @typedef {'idle' | 'microphone' | 'connecting' | 'live' | 'ending' | 'ended'} CallState
+ * `microphone`: the browser asks the caller for it. `connecting`: the gateway prepares the session.
+ * `reconnecting`: the connection broke, and the call is being taken up again; nobody hears the other. `ending`:
+ * the gateway was told that the caller hangs up.
+ * @typedef {'idle' | 'microphone' | 'connecting' | 'live' | 'reconnecting' | 'ending' | 'ended'} CallState
  */
 
 /** @typedef {'user' | 'agent'} Speaker */

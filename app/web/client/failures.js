@@ -1,5 +1,7 @@
 /** Why a call can fail: the gateway's catalogue of codes, and what only the browser sees. */
 
+import { askReady } from './readiness.js';
+
 /** Codes of the gateway (`error` messages, HTTP refusals). */
 export const GATEWAY_CODES = /** @type {const} */ ([
   'message_too_big',
@@ -34,7 +36,7 @@ export const CLIENT_CODES = /** @type {const} */ ([
   'not_ready', // it answers that it takes no calls now
   'refused', // it takes calls, but not this one; a browser cannot read why
   'no_answer', // the connection opened, the session did not
-  'connection_lost', // the connection broke during the call
+  'connection_lost', // the connection broke during the call, and the call could not be taken up again
 ]);
 
 /** Close codes of the contract that came without an `error` message before them. @type {Record<number, string>} */
@@ -80,20 +82,12 @@ export class CallFailure extends Error {
 
 /**
  * What became of a connection that was never opened. Browsers do not show the status of a refused upgrade,
- * so the gateway's `/ready` is asked instead.
+ * so the gateway is asked whether it takes calls.
  *
  * @param {URL} callUrl
  * @returns {Promise<CallFailure>}
  */
 export async function learnWhyRefused(callUrl) {
-  const readyUrl = new URL('/ready', callUrl);
-  readyUrl.protocol = callUrl.protocol.replace('ws', 'http');
-  try {
-    const response = await fetch(readyUrl, { cache: 'no-store', signal: AbortSignal.timeout(3000) });
-    if (response.ok) return new CallFailure('refused');
-    const answer = await response.json().catch(() => null);
-    return new CallFailure(answer?.status === 'draining' ? 'server_draining' : 'not_ready');
-  } catch {
-    return new CallFailure('unreachable');
-  }
+  const readiness = await askReady(callUrl);
+  return new CallFailure({ ready: 'refused', draining: 'server_draining' }[/** @type {string} */ (readiness)] ?? readiness);
 }

@@ -5,7 +5,8 @@ export const SUBPROTOCOL = 'voice-live.v1';
 /** What the call is doing now. @typedef {'listening' | 'processing' | 'agent_speaking' | 'ready'} Status */
 
 /**
- * @typedef {{type: 'session_started', session_id: string, max_duration_s?: number}
+ * @typedef {{type: 'session_started', session_id: string, max_duration_s?: number, resume_token?: string,
+ *      resumed?: boolean}
  *   | {type: 'user_transcript' | 'user_transcript_delta', text: string, item_id?: string}
  *   | {type: 'agent_transcript', text: string, response_id?: string, interrupted?: boolean, heard_text?: string,
  *      heard_estimated?: boolean}
@@ -40,7 +41,7 @@ const REQUIRED = {
   hold_playback: ['response_id'],
   resume_playback: ['response_id'],
 };
-const OPTIONAL = ['heard_text', 'message', 'code', 'ref', 'reason', 'response_id', 'item_id'];
+const OPTIONAL = ['heard_text', 'message', 'code', 'ref', 'reason', 'response_id', 'item_id', 'resume_token'];
 
 /**
  * @param {string} text one text frame

@@ -31,15 +31,17 @@ const DECODE_SAMPLES = 128;
  * What the playout worklet is told, a method of the buffer each.
  *
  * @typedef {{type: 'push', id: string, pcm: ArrayBuffer}
- *   | {type: 'end' | 'clear' | 'hold' | 'resume', id: string}} PlayoutCommand
+ *   | {type: 'end' | 'clear' | 'hold' | 'resume', id: string}
+ *   | {type: 'holdAll' | 'rewind'}} PlayoutCommand
  */
 
 /** One response: what has arrived of it and how much of that has been played. */
 class Response {
-  /** @param {string} id @param {number} outputRateHz */
-  constructor(id, outputRateHz) {
+  /** @param {string} id @param {number} outputRateHz @param {number} [playedBeforeMs] counts as played of it */
+  constructor(id, outputRateHz, playedBeforeMs = 0) {
     this.id = id;
     this.outputRateHz = outputRateHz;
+    this.playedBeforeMs = playedBeforeMs;
     this.resampler = new Resampler(SAMPLE_RATE_HZ, outputRateHz);
   }
 
@@ -67,7 +69,7 @@ class Response {
   get playedMs() {
     const played = (this.playedFrames / this.outputRateHz) * 1000;
     const received = (this.receivedSamples / SAMPLE_RATE_HZ) * 1000;
-    return Math.floor(Math.min(played, received) + 1e-6);
+    return this.playedBeforeMs + Math.floor(Math.min(played, received) + 1e-6);
   }
 
   /** @param {Float32Array} output is filled whole; the caller has checked `availableFrames` */
@@ -152,6 +154,20 @@ export class PlayoutBuffer {
   resume(id) {
     const response = this.#find(id);
     if (response) response.held = false;
+  }
+
+  /** Fades out whatever sounds, and keeps it: the connection is lost. */
+  holdAll() {
+    for (const response of this.#responses) response.held = true;
+  }
+
+  /** Drops what was not played, since it comes again, and keeps the account of what was. */
+  rewind() {
+    this.#fade = 0;
+    this.#responses = this.#responses
+      .filter((response) => response.started && !response.clearing)
+      .map(({ id, outputRateHz, playedMs }) => new Response(id, outputRateHz, playedMs));
+    for (const response of this.#responses) response.started = true;
   }
 
   /** Writes the next samples, silence where there are none. @param {Float32Array} output */

@@ -16,7 +16,8 @@ class PlayoutProcessor extends AudioWorkletProcessor {
     super();
     this.port.onmessage = (/** @type {MessageEvent<PlayoutCommand>} */ { data }) => {
       if (data.type === 'push') this.#buffer.push(data.id, new Int16Array(data.pcm));
-      else this.#buffer[data.type](data.id);
+      else if ('id' in data) this.#buffer[data.type](data.id);
+      else this.#buffer[data.type]();
     };
   }
 

@@ -36,6 +36,11 @@ export class Playout {
     this.#send({ type, id });
   }
 
+  /** @param {'holdAll' | 'rewind'} type */
+  commandAll(type) {
+    this.#send({ type });
+  }
+
   /** Falls silent within 10 ms; the context may be closed after that. */
   close() {
     this.#worklet.port.onmessage = null;

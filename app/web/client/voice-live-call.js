@@ -10,26 +10,27 @@
  */
 
 import { Microphone } from './capture.js';
-import { CallFailure, codeOfClose, learnWhyRefused } from './failures.js';
-import { parseServerMessage, SUBPROTOCOL } from './messages.js';
+import { Connection } from './connection.js';
+import { CallFailure } from './failures.js';
 import { Playout } from './playout.js';
+import { untilReady } from './readiness.js';
+import { Transcripts } from './transcripts.js';
 import { TurnTimer } from './turn-timer.js';
 
-/** @typedef {import('./messages.js').ClientMessage} ClientMessage */
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./call-events.js').CallEvents} CallEvents */
 /** @typedef {import('./call-events.js').CallState} CallState */
-/** @typedef {import('./call-events.js').Speaker} Speaker */
-/** @typedef {import('./call-events.js').Transcript} Transcript */
 
-const SESSION_TIMEOUT_MS = 15_000; // the gateway allows itself 10 s to reach the agent
 const HANG_UP_TIMEOUT_MS = 2_000;
-const PING_INTERVAL_MS = 5_000;
-const PONG_TIMEOUT_MS = 10_000;
-// Speech that cannot leave within a second is dropped: late, it would only push the conversation back.
-const MAX_UNSENT_BYTES = 48_000;
 const FADE_OUT_MS = 50;
 const CORE_RESPONSE = 'response'; // where a gateway names no response, there is one at a time
+
+/** @param {string | URL} url @returns {URL} */
+function callUrl(url) {
+  const absolute = new URL(url, document.baseURI);
+  absolute.protocol = absolute.protocol.replace('http', 'ws');
+  return absolute;
+}
 
 export class VoiceLiveCall extends EventTarget {
   /**
@@ -38,8 +39,7 @@ export class VoiceLiveCall extends EventTarget {
    */
   constructor({ url = '/ws/voice' } = {}) {
     super();
-    this.#url = new URL(url, document.baseURI);
-    this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+    this.#url = callUrl(url);
   }
 
   #url;
@@ -47,15 +47,13 @@ export class VoiceLiveCall extends EventTarget {
   /** @type {AudioContext | null} */ #context = null;
   /** @type {Microphone | null} */ #microphone = null;
   /** @type {Playout | null} */ #playout = null;
-  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {Connection | null} */ #connection = null;
   #muted = false;
   #incoming = ''; // the response that binary frames belong to now; '' while none may come
-  #captions = { user: { id: '', text: '' }, agent: { id: '', text: '' } };
+  #transcripts = new Transcripts();
   /** @type {Set<string>} */ #reported = new Set(); // responses whose played time was sent
   #turn = new TurnTimer();
-  #pingSentAt = 0; // 0 while nothing is owed
-  #pingTimer = 0;
-  #deadline = 0;
+  #hangUpTimer = 0;
   #settleStart = () => {};
 
   /** @returns {CallState} */
@@ -76,6 +74,19 @@ export class VoiceLiveCall extends EventTarget {
   static async devices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     return devices.filter((device) => device.kind === 'audioinput' && device.deviceId !== '');
+  }
+
+  /**
+   * Waits until the gateway takes calls, as after a restart.
+   *
+   * @param {object} options
+   * @param {string | URL} [options.url] as for a call
+   * @param {number} options.withinMs
+   * @param {AbortSignal} [options.signal] ends the wait
+   * @returns {Promise<boolean>} false when the time has passed first, or the wait was ended
+   */
+  static untilReady({ url = '/ws/voice', withinMs, signal }) {
+    return untilReady(callUrl(url), withinMs, signal);
   }
 
   /**
@@ -104,11 +115,11 @@ export class VoiceLiveCall extends EventTarget {
   /** Hangs up. The microphone is released at once; `ended` follows when the gateway has confirmed. */
   stop() {
     if (this.#state === 'idle') return;
-    if (this.#socket?.readyState !== WebSocket.OPEN) return this.#end('caller');
-    this.#send({ type: 'end' });
+    if (!this.#connection?.isOpen) return this.#end('caller');
+    this.#connection.hangUp();
     this.#setState('ending');
     this.#releaseAudio();
-    this.#setDeadline(HANG_UP_TIMEOUT_MS, () => this.#end('caller'));
+    this.#hangUpTimer = window.setTimeout(() => this.#end('caller'), HANG_UP_TIMEOUT_MS);
   }
 
   /** While muted, the gateway receives silence and the call goes on. @param {boolean} muted */
@@ -119,14 +130,20 @@ export class VoiceLiveCall extends EventTarget {
 
   /** Interrupts the agent, as speaking does. */
   bargeIn() {
-    this.#send({ type: 'barge_in' });
+    this.#connection?.send({ type: 'barge_in' });
   }
 
-  /** Says something in writing; interrupts the agent. @param {string} text 1 to 2,000 characters */
+  /**
+   * Says something in writing; interrupts the agent.
+   *
+   * @param {string} text 1 to 2,000 characters
+   * @returns {boolean} false where there is no connection to say it on
+   */
   sendText(text) {
+    if (!this.#connection?.send({ type: 'text', text })) return false;
     this.#turn.callerStopped(performance.now());
-    this.#send({ type: 'text', text });
-    this.#transcript('user', '', text, { spoken: false });
+    this.#emit('transcript', { speaker: 'user', id: '', text, final: true, spoken: false, interrupted: false });
+    return true;
   }
 
   /**
@@ -182,8 +199,7 @@ export class VoiceLiveCall extends EventTarget {
   #onFrame({ pcm, level }) {
     this.#emit('level', { speaker: 'user', level });
     this.#turn.callerHeard(level, performance.now());
-    const socket = this.#socket;
-    if (socket?.readyState === WebSocket.OPEN && socket.bufferedAmount < MAX_UNSENT_BYTES) socket.send(pcm);
+    this.#connection?.sendAudio(pcm);
   }
 
   async #replaceMicrophone() {
@@ -204,7 +220,7 @@ export class VoiceLiveCall extends EventTarget {
       this.#emit('underrun', { responseId: event.id });
     } else if (event.id !== CORE_RESPONSE && !this.#reported.has(event.id)) {
       this.#reported.add(event.id);
-      this.#send({ type: 'playback', response_id: event.id, played_ms: event.playedMs });
+      this.#connection?.send({ type: 'playback', response_id: event.id, played_ms: event.playedMs });
     }
   }
 
@@ -218,47 +234,31 @@ export class VoiceLiveCall extends EventTarget {
     this.#context = null;
   }
 
-  // ----------------------------------------------------------------------------------------------- socket
+  // ------------------------------------------------------------------------------------------- connection
 
   #connect() {
-    const socket = (this.#socket = new WebSocket(this.#url, SUBPROTOCOL));
-    socket.binaryType = 'arraybuffer';
-    let opened = false;
-    socket.onopen = () => {
-      opened = true;
-      this.#pingTimer = window.setInterval(() => this.#ping(), PING_INTERVAL_MS);
-      this.#ping();
-    };
-    socket.onmessage = ({ data }) => this.#onMessage(data);
-    socket.onclose = async ({ code }) => {
-      if (!opened) return this.#end('failed', await learnWhyRefused(this.#url));
-      if (code === 1000) return this.#end('server');
-      this.#end('failed', new CallFailure(codeOfClose(code)));
-    };
-    this.#setDeadline(SESSION_TIMEOUT_MS, () => this.#end('failed', new CallFailure('no_answer')));
+    this.#connection = new Connection(this.#url, {
+      onMessage: (message) => this.#receive(message),
+      onAudio: (pcm) => this.#onAudio(pcm),
+      onRoundTrip: (roundTripMs) => this.#emit('quality', { roundTripMs }),
+      onLost: () => this.#onLost(),
+      onEnd: (failure) => this.#onEnd(failure),
+    });
+    void this.#connection.open();
   }
 
-  /** @param {ClientMessage} message */
-  #send(message) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  /** The agent falls silent: what the caller does not hear now is said when the connection is back. */
+  #onLost() {
+    this.#incoming = '';
+    this.#playout?.commandAll('holdAll');
+    this.#setState('reconnecting');
   }
 
-  /** Notices a connection that is dead without saying so. */
-  #ping() {
-    const now = performance.now();
-    if (this.#pingSentAt && now - this.#pingSentAt > PONG_TIMEOUT_MS) {
-      return this.#end('failed', new CallFailure('connection_lost'));
-    }
-    if (this.#pingSentAt) return;
-    this.#pingSentAt = now;
-    this.#send({ type: 'ping' });
-  }
-
-  /** @param {string | ArrayBuffer} data */
-  #onMessage(data) {
-    if (typeof data !== 'string') return this.#onAudio(data);
-    const message = parseServerMessage(data);
-    if (message) this.#receive(message);
+  /** @param {import('./failures.js').CallFailure | null} failure */
+  #onEnd(failure) {
+    if (this.#state === 'ending') this.#end('caller');
+    else if (failure) this.#end('failed', failure);
+    else this.#end('server');
   }
 
   /** @param {ArrayBuffer} pcm */
@@ -272,9 +272,7 @@ export class VoiceLiveCall extends EventTarget {
   #receive(message) {
     switch (message.type) {
       case 'session_started':
-        window.clearTimeout(this.#deadline);
-        this.#setState('live');
-        this.#settleStart();
+        this.#start();
         break;
       case 'status':
         this.#receiveStatus(message);
@@ -294,10 +292,6 @@ export class VoiceLiveCall extends EventTarget {
       case 'resume_playback':
         this.#playout?.command('resume', message.response_id);
         break;
-      case 'pong':
-        this.#emit('quality', { roundTripMs: performance.now() - this.#pingSentAt });
-        this.#pingSentAt = 0;
-        break;
       case 'session_ending':
         this.#emit('ending', { reason: message.reason, secondsLeft: message.seconds_left });
         break;
@@ -311,6 +305,17 @@ export class VoiceLiveCall extends EventTarget {
         this.#receiveText(message);
     }
   }
+
+  /** The session has started, or is taken up again. */
+  #start() {
+    if (this.#state === 'reconnecting') {
+      this.#transcripts.resume();
+      this.#playout?.commandAll('rewind');
+    }
+    this.#setState('live');
+    this.#settleStart();
+  }
+
   /** @param {Extract<ServerMessage, {type: 'status'}>} message */
   #receiveStatus({ status, response_id: responseId }) {
     if (status === 'agent_speaking') this.#incoming = responseId ?? CORE_RESPONSE;
@@ -326,36 +331,10 @@ export class VoiceLiveCall extends EventTarget {
     else this.#emit('problem', { failure });
   }
 
-  /** @param {Extract<ServerMessage, {text: string}>} message */
+  /** @param {ServerMessage} message */
   #receiveText(message) {
-    switch (message.type) {
-      case 'user_transcript_delta':
-        return this.#caption('user', message.item_id ?? '', message.text);
-      case 'agent_transcript_delta':
-        return this.#caption('agent', message.response_id ?? this.#incoming, message.text);
-      case 'user_transcript':
-        return this.#transcript('user', message.item_id, message.text);
-      case 'agent_text':
-        return this.#transcript('agent', message.response_id, message.text, { spoken: false });
-      case 'agent_transcript':
-        return this.#transcript('agent', message.response_id, message.text, {
-          interrupted: message.interrupted ?? false,
-          heardText: message.heard_text,
-        });
-    }
-  }
-
-  /** @param {Speaker} speaker @param {string} [id] @param {string} [text] @param {Partial<Transcript>} [more] */
-  #transcript(speaker, id = '', text = '', more = {}) {
-    this.#emit('transcript', { speaker, id, text, final: true, spoken: true, interrupted: false, ...more });
-  }
-
-  /** @param {Speaker} speaker @param {string} id @param {string} delta */
-  #caption(speaker, id, delta) {
-    const caption = this.#captions[speaker];
-    const text = caption.id === id ? caption.text + delta : delta;
-    this.#captions[speaker] = { id, text };
-    this.#emit('transcript', { speaker, id, text, final: false, spoken: true, interrupted: false });
+    const transcript = 'text' in message ? this.#transcripts.receive(message, this.#incoming) : null;
+    if (transcript) this.#emit('transcript', transcript);
   }
 
   // -------------------------------------------------------------------------------------------------- end
@@ -363,19 +342,12 @@ export class VoiceLiveCall extends EventTarget {
   /** Everything ends here, once. @param {string} reason @param {CallFailure} [failure] */
   #end(reason, failure) {
     if (this.#state === 'ended') return;
-    window.clearTimeout(this.#deadline);
-    window.clearInterval(this.#pingTimer);
+    window.clearTimeout(this.#hangUpTimer);
     this.#releaseAudio();
-    this.#socket?.close();
+    this.#connection?.close();
     this.#setState('ended');
     this.#emit('ended', { reason, failure: failure ?? null });
     this.#settleStart();
-  }
-
-  /** @param {number} milliseconds @param {() => void} action */
-  #setDeadline(milliseconds, action) {
-    window.clearTimeout(this.#deadline);
-    this.#deadline = window.setTimeout(action, milliseconds);
   }
 
   /** @param {CallState} state */
