@@ -13,7 +13,7 @@ from playwright.async_api import Browser
 from tests.speech_data import two_cities
 from tests.web.chromium import chromium
 from tests.web.scripted_gateway import ScriptedGateway, scripted_gateway
-from tests.web.visitor import ScriptedVisitor, visiting
+from tests.web.visitor import REFUSED, ScriptedVisitor, visiting
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +40,11 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
 async def visitor(browser: Browser, gateway: ScriptedGateway) -> AsyncIterator[ScriptedVisitor]:
     """Somebody who has just opened the page. The page must not have logged an error when they leave."""
     async with visiting(browser, gateway) as somebody:
+        yield somebody
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stranded(browser: Browser, gateway: ScriptedGateway) -> AsyncIterator[ScriptedVisitor]:
+    """A visitor whose calls meet a network that refuses them."""
+    async with visiting(browser, gateway, may_log=REFUSED) as somebody:
         yield somebody

@@ -47,11 +47,11 @@ class Scene:
         """Waits until the page shows this phase."""
         await self.page.wait_for_selector(f'body[data-phase="{name}"]')
 
-    async def call(self) -> ScriptedCall:
+    async def call(self, **session: object) -> ScriptedCall:
         """A live call, greeting said."""
         await self.page.click("#start")
         call = await self.gateway.next_call()
-        await call.start_session()
+        await call.start_session(**session)
         await call.speak("r1", self.voice[: 48 * 1200])
         await call.send("agent_transcript_delta", text=GREETING, response_id="r1")
         await call.receive("playback")
@@ -61,17 +61,17 @@ class Scene:
         await self.phase("listening")
         return call
 
-    async def question(self) -> ScriptedCall:
+    async def question(self, **session: object) -> ScriptedCall:
         """The caller has asked, the agent thinks."""
-        call = await self.call()
+        call = await self.call(**session)
         await call.send("user_transcript", text=QUESTION, item_id="i1")
         await call.send("status", status="processing")
         await self.phase("processing")
         return call
 
-    async def answer(self) -> ScriptedCall:
+    async def answer(self, **session: object) -> ScriptedCall:
         """The agent answers."""
-        call = await self.question()
+        call = await self.question(**session)
         await call.until_frames(15)
         await call.speak("r2", self.voice[48 * 1200 :], end=False)
         await call.send("agent_transcript_delta", text=HEARD, response_id="r2")
@@ -126,6 +126,47 @@ async def muted(scene: Scene) -> None:
     await scene.page.wait_for_selector("#problem:visible")
 
 
+async def reconnecting(scene: Scene) -> None:
+    """The connection broke while the agent spoke."""
+    lost = await scene.answer(resume_token="t1")
+    lost.vanish()
+    await scene.gateway.next_call()
+    await scene.phase("reconnecting")
+
+
+async def back(scene: Scene) -> None:
+    """The call goes on."""
+    lost = await scene.answer(resume_token="t1")
+    lost.vanish()
+    call = await scene.gateway.next_call()
+    await call.send("session_started", session_id="sess_1", resume_token="t2", resumed=True)
+    await call.speak("r2", scene.voice[48 * 2400 :], end=False)
+    await scene.phase("agent_speaking")
+    await call.until_frames(40)
+
+
+async def returning(scene: Scene) -> None:
+    """The service restarts in mid-call."""
+    call = await scene.answer()
+    scene.gateway.ready = (503, {"status": "draining"})
+    await call.close(1012)
+    await scene.phase("returning")
+    scene.gateway.ready = (200, {"status": "ready"})
+
+
+async def anew(scene: Scene) -> None:
+    """Another call began by itself; push-to-talk is on."""
+    lost = await scene.answer()
+    lost.vanish()
+    call = await scene.gateway.next_call()
+    await call.start_session()
+    await scene.phase("ready")
+    await scene.page.check("#hold")
+    await call.speak("r1", scene.voice[: 48 * 1200], end=False)
+    await call.send("agent_transcript_delta", text=GREETING, response_id="r1")
+    await call.until_frames(40)
+
+
 async def ended(scene: Scene) -> None:
     """A call with a good end."""
     call = await scene.answer()
@@ -161,7 +202,8 @@ async def refused(scene: Scene) -> None:
 
 
 STATES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
-    idle, connecting, listening, processing, speaking, interrupted, muted, ended, failed, refused,
+    idle, connecting, listening, processing, speaking, interrupted, muted,
+    reconnecting, back, returning, anew, ended, failed, refused,
 )  # fmt: skip
 
 

@@ -95,9 +95,10 @@ class ScriptedCall:
         """A text frame as it is, JSON or not."""
         await self.socket.send_str(text)
 
-    async def start_session(self) -> None:
-        """What every call begins with."""
-        await self.send("session_started", session_id="sess_1", protocol="voice-live.v1", max_duration_s=1740)
+    async def start_session(self, **more: object) -> None:
+        """What every call begins with. `more` is said in `session_started` as well."""
+        session = {"session_id": "sess_1", "protocol": "voice-live.v1", "max_duration_s": 1740}
+        await self.send("session_started", **session, **more)
         await self.send("status", status="ready")
 
     async def speak(self, response_id: str, pcm: bytes, *, end: bool = True, frame_bytes: int = 4800) -> None:
@@ -121,26 +122,39 @@ class ScriptedCall:
 
 
 class ScriptedGateway:
-    """The server. `refuse_calls` is the status that an upgrade gets, `ready` the answer of `/ready`."""
+    """The server. `refuse_calls` is the status that an upgrade gets, `ready` the answer of `/ready`.
+
+    With `knows_no_token`, a call that was lost cannot be taken up again.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.refuse_calls: int | None = None
+        self.knows_no_token = False
         self.answers_pings = True
         self.ready = (200, {"status": "ready"})
         self._calls: asyncio.Queue[ScriptedCall] = asyncio.Queue()
-        self._runner = web.AppRunner(self._application(), shutdown_timeout=0.1)
+        self._runner = self._new_runner()
 
-    async def start(self) -> None:
+    def _new_runner(self) -> web.AppRunner:
+        return web.AppRunner(self._application(), shutdown_timeout=0.1)
+
+    async def start(self, port: int = 0) -> None:
         """Serves on a port of its own."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """Serves no more; every connection is closed."""
         await self._runner.cleanup()
+
+    async def come_back(self) -> None:
+        """Serves again after `stop`, where it was. Nobody remembers a call."""
+        self.knows_no_token = True
+        self._runner = self._new_runner()
+        await self.start(int(self.url.rpartition(":")[2]))
 
     async def next_call(self) -> ScriptedCall:
         """The next connection of a page."""
@@ -171,6 +185,8 @@ class ScriptedGateway:
     async def _voice(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_calls:
             return web.json_response({"error": {"code": "capacity", "message": ""}}, status=self.refuse_calls)
+        if self.knows_no_token and "resume." in request.headers.get("Sec-WebSocket-Protocol", ""):
+            return web.json_response({"error": {"code": "unauthorized", "message": ""}}, status=401)
         socket = web.WebSocketResponse(protocols=["voice-live.v1"], autoping=False)
         await socket.prepare(request)
         call = ScriptedCall(socket, request, answers_pings=self.answers_pings)

@@ -235,7 +235,7 @@ class TestControls:
         await visitor.until_phase("ready")
         await call.speak("r1", tone(440, 3000), end=False)
         await visitor.until_phase("agent_speaking")
-        for expected in ("log", "typed", "submit", "mute", "interrupt", "end"):
+        for expected in ("log", "typed", "send", "mute", "interrupt", "end"):
             await keyboard.press("Tab")
             assert (
                 await visitor.page.evaluate("document.activeElement.id || document.activeElement.type")

@@ -16,6 +16,9 @@ from tests.web.scripted_gateway import PATIENCE_S, ScriptedCall, ScriptedGateway
 
 POLL_S = 0.02
 
+REFUSED = ("WebSocket connection to", "Failed to load resource")
+"""Chromium itself logs what the network refused; no page can prevent it."""
+
 RECORD = Path(__file__).parent / "browser" / "record.js"
 
 HEARD = """() => {
@@ -38,6 +41,11 @@ class Sound:
         """From the first sample that is not silent to the last."""
         (loud,) = np.nonzero(self.samples)
         return self.samples[loud[0] : loud[-1] + 1] if len(loud) else self.samples[:0]
+
+    @property
+    def sounding_ms(self) -> float:
+        """Without the silence in between. A tone has no samples that are zero, but for one now and then."""
+        return float(np.count_nonzero(self.samples)) / self.rate_hz * 1000
 
     @property
     def audible_ms(self) -> float:
@@ -126,13 +134,22 @@ class ScriptedVisitor(Visitor):
         super().__init__(page)
         self.gateway = gateway
 
-    async def call(self) -> ScriptedCall:
-        """Presses Start; the gateway takes the call."""
+    async def call(self, **session: object) -> ScriptedCall:
+        """Presses Start; the gateway takes the call. `session` is said in `session_started`."""
         await self.page.click("#start")
         call = await self.gateway.next_call()
-        await call.start_session()
+        await call.start_session(**session)
         await self.until_phase("ready")
         return call
+
+    async def fails_with(self, title: str, words: str) -> None:
+        """The page says so, offers another try, and holds no microphone."""
+        await self.until_phase("failed")
+        assert await self.read("#headline") == title
+        assert words in await self.read("#explanation")
+        assert await self.read("#start") == "Try again"
+        assert "live" not in await self.microphones()
+        assert title in await self.page.inner_text("#announcement")
 
 
 @asynccontextmanager
