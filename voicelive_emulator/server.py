@@ -20,7 +20,6 @@ from aiohttp import web
 
 from voicelive_emulator.access import Access, Admission, Refusal
 from voicelive_emulator.activity import Activity
-from voicelive_emulator.agents import Entry
 from voicelive_emulator.certificates import server_tls
 from voicelive_emulator.control import Control
 from voicelive_emulator.entra import TokenIssuer
@@ -37,7 +36,7 @@ from voicelive_emulator.session_config import SessionConfig
 from voicelive_emulator.set_answers import SetAnswers
 from voicelive_emulator.settings import Settings
 from voicelive_emulator.speech_models import SpeechModels
-from voicelive_emulator.threads import Threads
+from voicelive_emulator.threads import Thread, Threads
 from voicelive_emulator.workers import Workers
 
 _LARGEST_MESSAGE: Final = 21 * 1024 * 1024
@@ -148,13 +147,12 @@ class Emulator:
         # Each session has its own numbers, so that what others do does not change its ids.
         random = self._random if seed is None else Random(f"{seed}:{self._opened}")  # noqa: S311 (ids)
         events = Events(random)
-        earlier: tuple[Entry, ...] = ()
-        agent = admission.agent
+        agent, thread = admission.agent, Thread("", ())
         if agent is not None:
-            thread_id, earlier = self._threads.open(
+            thread = self._threads.open(
                 agent.name, agent.project, agent.thread_id, lambda: events.new_id("conv")
             )
-            agent = replace(agent, thread_id=thread_id)
+            agent = replace(agent, thread_id=thread.thread_id)
         profile = profile_for(admission.model)
         config = SessionConfig(
             events.new_id("sess", profile.id_length),
@@ -165,7 +163,8 @@ class Emulator:
             agent=agent,
             agent_updates=self._settings.agent_updates,
         )
-        session = Session(events, config, earlier)
+        session = Session(events, config, thread.earlier)
+        thread.begin(session.history)
         pipeline = SessionPipeline(
             session,
             ws,
@@ -197,8 +196,7 @@ class Emulator:
                 await ws.close(code=1011)
             finally:
                 self._sessions.discard(pipeline)
-                if agent is not None:
-                    self._threads.keep(agent.name, agent.project, agent.thread_id, session.history())
+                thread.end()
 
     async def _fail_upgrade(self, faults: tuple[Fault, ...]) -> web.Response | None:
         for fault in faults:

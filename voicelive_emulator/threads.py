@@ -10,27 +10,43 @@ from typing import Final
 from voicelive_emulator.agents import Entry
 
 _MOST_THREADS: Final = 1_000
-_MOST_ENTRIES: Final = 1_000
+
+History = tuple[Entry, ...]
+
+
+class Thread:
+    """One session's part in a conversation."""
+
+    def __init__(self, thread_id: str, earlier: History) -> None:
+        self.thread_id = thread_id
+        self.earlier = earlier
+        """What was said before this session."""
+        self._going_on: Callable[[], History] | None = None
+
+    def begin(self, history: Callable[[], History]) -> None:
+        """Ask the session for its history while it goes on: a caller may return before it is over."""
+        self._going_on = history
+
+    def end(self) -> None:
+        """Keep what was said; the session itself is not needed any more."""
+        self.earlier, self._going_on = self.history(), None
+
+    def history(self) -> History:
+        """Return what was said so far, as far as it was heard."""
+        return self.earlier if self._going_on is None else self._going_on()
 
 
 class Threads:
-    """What was said in the last conversations, as far as it was heard."""
+    """The last conversations of one emulator; older ones are forgotten."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, str], tuple[Entry, ...]] = {}
+        self._kept: dict[tuple[str, str, str], Thread] = {}
 
-    def open(
-        self, agent: str, project: str, wanted_id: str, new_id: Callable[[], str]
-    ) -> tuple[str, tuple[Entry, ...]]:
-        """Return the id of the conversation and what was said in it: nothing, unless it is known."""
-        if (agent, project, wanted_id) in self._kept:
-            return wanted_id, self._kept[agent, project, wanted_id]
-        return new_id(), ()
-
-    def keep(self, agent: str, project: str, thread_id: str, history: tuple[Entry, ...]) -> None:
-        """Remember a conversation whose session has ended; the oldest ones are forgotten."""
-        key = (agent, project, thread_id)
-        self._kept.pop(key, None)
-        self._kept[key] = history[-_MOST_ENTRIES:]
+    def open(self, agent: str, project: str, wanted_id: str, new_id: Callable[[], str]) -> Thread:
+        """Return the conversation `wanted_id`, or a new one if it is not known."""
+        known = self._kept.pop((agent, project, wanted_id), None)
+        thread = Thread(new_id(), ()) if known is None else Thread(wanted_id, known.history())
+        self._kept[agent, project, thread.thread_id] = thread
         while len(self._kept) > _MOST_THREADS:
             del self._kept[next(iter(self._kept))]
+        return thread

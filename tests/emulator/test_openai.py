@@ -286,6 +286,20 @@ class TestAzureFlavour:
         assert by_name["response.audio_transcript.delta"] == "ResponseAudioTranscriptDeltaEvent"
         assert by_name["conversation.item.created"] == "ConversationItemCreatedEvent"
 
+    async def test_cancel_race(self, emulator: Endpoints, doubles: Doubles) -> None:
+        doubles.synthesizer.hold = True
+        async with azure_talk(emulator) as it:
+            await it.type("Hello.")
+            await it.connection.response.create()
+            await it.until(beta.ResponseAudioDeltaEvent)
+            await it.connection.response.cancel()
+            await it.connection.response.cancel(event_id="late")
+            response = (await it.until(beta.ResponseDoneEvent))[-1].response
+            assert response.status_details.reason == "client_cancelled"
+            error = (await it.until(beta.ErrorEvent))[-1].error
+            assert (error.code, error.event_id) == ("response_cancel_not_active", "late")
+            doubles.synthesizer.go_on.set()
+
     async def test_function_call_truncation_and_errors(self, emulator: Endpoints) -> None:
         async with azure_talk(emulator) as it:
             await it.connection.session.update(session={"tools": [TOOL]})

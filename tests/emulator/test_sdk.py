@@ -290,6 +290,26 @@ async def test_every_agent_mode_by_its_query(emulator: Endpoints) -> None:
         assert created.session.agent.name == "sales"
 
 
+async def test_takes_a_conversation_with_an_agent_up_again(emulator: Endpoints) -> None:
+    headers = {"Authorization": f"Bearer {await minted_token(emulator)}"}
+    agent: Any = {"model": None, "agent_name": "sales", "project_name": "shop", "headers": headers}
+    async with session(emulator, **agent) as connection:
+        (created,) = await until(connection, ServerEventSessionCreated)
+        assert isinstance(created, ServerEventSessionCreated)
+        assert created.session.agent is not None
+        thread_id = created.session.agent.thread_id
+        await connection.conversation.item.create(item=typed("My name is Ada."))
+        await until(connection, ServerEventConversationItemCreated)
+    async with session(emulator, **agent, conversation_id=thread_id) as connection:
+        (created,) = await until(connection, ServerEventSessionCreated)
+        assert isinstance(created, ServerEventSessionCreated)
+        assert created.session.agent is not None
+        assert created.session.agent.thread_id == thread_id
+        await connection.response.create()
+        done: Any = (await until(connection, ServerEventResponseDone))[-1]
+    assert done.response.output[0].content[0].transcript.startswith("You said: My name is Ada.")
+
+
 async def test_sees_the_close_code(emulator: Endpoints) -> None:
     path = {"model": "gpt-4.1", "fault": "close:1011@session.created"}
     async with session(emulator, query=path) as connection:
