@@ -19,7 +19,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, *options: str) -> Settings:
         served.append(settings)
 
     monkeypatch.setattr(command, "_serve", serve)
-    monkeypatch.setattr(command, "configure_logs", lambda level: None)
+    monkeypatch.setattr(command, "configure_logs", lambda *_, **__: None)
     result = CliRunner().invoke(command.app, options)
     assert result.exit_code == 0, result.output
     return served[0]
