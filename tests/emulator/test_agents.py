@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from voicelive_emulator.agents import (
     CallFunction,
+    EchoAgent,
     Entry,
     FunctionCalled,
     FunctionReturned,
@@ -365,6 +366,12 @@ async def test_pieces_are_sentences() -> None:
     pieces = [str(piece) async for piece in ScriptedAgent(SCRIPT).reply(Request(()))]
     assert len(pieces) == 2
     assert pieces[0].endswith(". ")
+
+
+async def test_the_echo_agent_repeats_what_the_caller_said() -> None:
+    history = (Message("user", "One."), Message("assistant", "You said: One."), Message("user", "Two."))
+    pieces = [piece async for piece in EchoAgent().reply(Request(history))]
+    assert pieces == ["You said: Two."]
 
 
 async def test_a_number_may_come_in_parts() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from tests.emulator.wire import connected
+from tests.emulator.wire import connected, only
 from voicelive_emulator.agents import CallFunction, FunctionCalled, FunctionReturned, Message, Request, Tool
 from voicelive_emulator.openai_agent import APOLOGY, Endpoint, OpenAIAgent
 from voicelive_emulator.server import serving
@@ -65,17 +67,22 @@ class PlayedEndpoint:
 
 
 @asynccontextmanager
-async def agent_of(played: PlayedEndpoint, timeout_s: float = 20) -> AsyncIterator[OpenAIAgent]:
+async def served(played: PlayedEndpoint) -> AsyncIterator[str]:
+    """Serve the endpoint; gives its base URL."""
     app = web.Application()
     app.router.add_post("/v1/chat/completions", played.answer)
     server = TestServer(app)
     await server.start_server()
     try:
-        async with aiohttp.ClientSession() as http:
-            endpoint = Endpoint(str(server.make_url("/v1/")), "llama", KEY, timeout_s)
-            yield OpenAIAgent(http, endpoint)
+        yield str(server.make_url("/v1/"))
     finally:
         await server.close()
+
+
+@asynccontextmanager
+async def agent_of(played: PlayedEndpoint, timeout_s: float = 20) -> AsyncIterator[OpenAIAgent]:
+    async with served(played) as url, aiohttp.ClientSession() as http:
+        yield OpenAIAgent(http, Endpoint(url, "llama", KEY, timeout_s))
 
 
 async def replies(
@@ -261,3 +268,34 @@ class TestInASession:
                     done = (await client.until("response.done"))[-1]
                     assert done["response"]["status"] == "cancelled"
                     await asyncio.wait_for(played.left.wait(), 10)
+
+    async def test_the_process_takes_the_key_from_the_environment_and_shows_it_nowhere(self) -> None:
+        played = PlayedEndpoint([chunk(content="Hi there."), DONE])
+        async with served(played) as url:
+            options = ("--tape", "--port", "0", "--log-level", "debug", "--agent", "openai")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "voicelive_emulator", *options),
+                *("--agent-url", url, "--agent-model", "llama"),
+                env=os.environ | {"EMULATOR_AGENT_API_KEY": KEY},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                assert process.stdout is not None
+                ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+                async with connected(ready["port"]) as client:
+                    await client.say("Hello.")
+                    await client.send("response.create")
+                    events = await client.until("response.done")
+                    played.status = 500
+                    await client.send("response.create")
+                    apology = await client.until("response.done")
+            finally:
+                process.terminate()
+                output, log = await asyncio.wait_for(process.communicate(), 30)
+        assert only(events, "response.audio_transcript.done")[0]["transcript"] == "Hi there."
+        assert only(apology, "response.audio_transcript.done")[0]["transcript"] == APOLOGY
+        assert played.keys == [f"Bearer {KEY}"] * 2
+        assert b"agent_failed" in log
+        for secret in (KEY, "Hi there", "Hello."):
+            assert secret.encode() not in output + log
