@@ -20,7 +20,7 @@ from tests.speech_data import Clip, human_clips, word_error_rate
 from voicelive_emulator.hearing import Hearing
 from voicelive_emulator.session_config import HearingOptions
 from voicelive_emulator.speech_models import SpeechModels, load_speech_models
-from voicelive_emulator.turn_detection import SpeechStarted, SpeechStopped, TurnOptions
+from voicelive_emulator.turn_detection import SpeechPaused, SpeechStarted, SpeechStopped, TurnOptions
 from voicelive_emulator.workers import Workers
 
 _RATE_HZ: Final = 24_000
@@ -135,6 +135,10 @@ async def _hear(models: SpeechModels, workers: Workers, turns: TurnOptions, pcm:
             case SpeechStopped(audio_end_ms=position_ms):
                 heard.ends_ms.append(position_ms)
                 heard.texts.append(await hearing.recognize_turn())
+            case SpeechPaused():
+                # In real time the words are there before the caller goes on.
+                if (words := hearing.words_so_far) is not None:
+                    await asyncio.wait([words])
             case _:
                 pass
     return heard

@@ -8,6 +8,7 @@ the turn is complete is asked at the same time, and waited for only when the tur
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,8 @@ _STEP_BYTES: Final = 48_000
 _NO_SAMPLES: Final[Samples] = np.zeros(0, np.float32)
 _LONGEST_TURN_MS: Final = 5 * 60_000
 """Of a longer turn the end is kept."""
+_LONG_ENOUGH_MS: Final = 4_000
+"""A stretch of a turn up to a pause that is recognised for good: the rest is recognised by itself."""
 _KEPT_IN_SILENCE_MS: Final = 1_000
 """Kept beyond the padding and the shortest speech, for the delay of the detector."""
 
@@ -53,6 +56,8 @@ class Hearing:
         self._turn_end_ms: int | None = None
         self._words: asyncio.Future[str] | None = None
         self._completeness: asyncio.Future[float] | None = None
+        self._known = _Known()
+        self._paused_ms = 0
 
     @property
     def heard_ms(self) -> int:
@@ -107,11 +112,10 @@ class Hearing:
             self._stop_speculating()
         words, self._words = self._words, None
         if words is None:
-            words = self._recognize(
-                self._samples.start_ms if self._turn_start_ms is None else self._turn_start_ms,
-                self._samples.end_ms if self._turn_end_ms is None else self._turn_end_ms,
-                asyncio.get_running_loop().time(),
-            )
+            if self._turn_start_ms is None:
+                self._known = _Known("", self._samples.start_ms)
+            end_ms = self._samples.end_ms if self._turn_end_ms is None else self._turn_end_ms
+            words = self._recognize(end_ms, asyncio.get_running_loop().time())
         if self._turn_end_ms is None:
             self.forget()
         self._turn_start_ms = self._turn_end_ms = None
@@ -131,11 +135,14 @@ class Hearing:
         match event:
             case SpeechStarted(audio_start_ms=start_ms):
                 self._turn_start_ms, self._turn_end_ms = start_ms, None
+                self._known = _Known("", start_ms)
             case SpeechPaused(audio_ms=position_ms):
                 due = asyncio.get_running_loop().time() + self.stops_in_s
-                self._words = self._recognize(self._turn_start_ms or 0, position_ms, due)
+                self._paused_ms = position_ms
+                self._words = self._recognize(position_ms, due)
                 self._completeness = self._judge(position_ms, due)
             case SpeechResumed():
+                self._keep_words()
                 self._stop_speculating()
             case SpeechStopped(audio_end_ms=end_ms):
                 self._turn_end_ms = end_ms
@@ -167,9 +174,20 @@ class Hearing:
         except Exception:  # noqa: BLE001 (who takes the words is told)
             return ""
 
-    def _recognize(self, start_ms: int, end_ms: int, due: float) -> "asyncio.Future[str]":
-        samples = self._samples.between(start_ms, end_ms)
-        return self._workers.run(due, self._models.recognizer.transcribe, samples)
+    def _recognize(self, end_ms: int, due: float) -> "asyncio.Future[str]":
+        """Find the words of the turn up to `end_ms`."""
+        known = self._known
+        samples = self._samples.between(known.end_ms, end_ms)
+        transcribe = self._models.recognizer.transcribe
+        return self._workers.run(due, lambda: f"{known.text} {transcribe(samples)}".strip())
+
+    def _keep_words(self) -> None:
+        """Keep the words up to a pause after which the caller goes on, if they are there and many."""
+        words = self._words
+        if words is None or not words.done() or words.cancelled() or words.exception() is not None:
+            return
+        if self._paused_ms - self._known.end_ms >= _LONG_ENOUGH_MS:
+            self._known = _Known(words.result(), self._paused_ms)
 
     def _stop_speculating(self) -> None:
         for guess in (self._words, self._completeness):
@@ -191,6 +209,14 @@ class Hearing:
         if turns is not None and self._turn_start_ms is None:
             kept_ms = turns.prefix_padding_ms + turns.speech_duration_ms + _KEPT_IN_SILENCE_MS
         self._samples.drop_before(self._samples.end_ms - kept_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The words of the current turn up to a pause in it."""
+
+    text: str = ""
+    end_ms: int = 0
 
 
 class _SampleBuffer:

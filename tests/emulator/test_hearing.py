@@ -89,3 +89,17 @@ async def test_the_words_so_far_are_those_of_the_pause(doubles: Doubles, workers
     await heard(hearing, speech(320))
     assert hearing.words_so_far is None
     assert hearing.stops_in_s == 0
+
+
+async def test_of_a_long_turn_only_the_rest_is_recognised_anew(doubles: Doubles, workers: Workers) -> None:
+    verdict = SlowVerdict()
+    verdict.may_answer.set()
+    hearing = ears(doubles, workers, verdict)
+    await heard(hearing, speech(5_000) + silence(320))
+    assert (words := hearing.words_so_far) is not None
+    assert await words == "I spoke for 5.0 seconds."
+    await heard(hearing, speech(1_000) + silence(1_600))
+    assert await hearing.recognize_turn() == "I spoke for 5.0 seconds. I spoke for 1.0 seconds."
+    assert len(doubles.recognizer.heard[-1]) < 2 * 16_000
+    await heard(hearing, speech(1_000) + silence(1_600))
+    assert await hearing.recognize_turn() == "I spoke for 1.0 seconds."
