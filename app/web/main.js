@@ -74,7 +74,10 @@ function hangUp() {
 /** Shows whatever happens to `call`. */
 function listen() {
   call.on('state', ({ state }) => {
-    if (state === 'reconnecting') lostAt = performance.now();
+    if (state === 'reconnecting') {
+      lostAt = performance.now();
+      find('connection').textContent = text('facts.unknown');
+    }
     if (state === 'live' && liveSince) goOn();
     else if (state === 'live') comeAbout();
     else if (state !== 'idle' && state !== 'ended') turnTo(state);

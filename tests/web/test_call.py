@@ -62,6 +62,79 @@ class TestMicrophone:
         await call.until_frames(50)
         assert any(any(frame) for frame in call.frames[-20:])
 
+    async def test_with_push_to_talk_the_caller_is_heard_while_the_button_is_held(
+        self, visitor: ScriptedVisitor
+    ) -> None:
+        page = visitor.page
+        await page.check("#hold")
+        call = await visitor.call()
+        await visitor.until_reads("#explanation", "Hold the button")
+        assert await page.is_hidden("#mute")
+        await call.until_frames(100)
+        assert not any(any(frame) for frame in call.frames)
+        await page.hover("#talk")
+        await page.mouse.down()
+        await visitor.until_reads("#talk", "Talking")
+        await call.until_frames(100)
+        assert any(any(frame) for frame in call.frames[-80:])
+        await page.mouse.move(0, 0)
+        await page.mouse.up()
+        await visitor.until_reads("#talk", "Hold to talk")
+        await call.until_frames(10)
+        released_at = len(call.frames)
+        await call.until_frames(25)
+        assert not any(any(frame) for frame in call.frames[released_at:])
+        await page.uncheck("#hold")
+        await call.until_frames(50)
+        assert any(any(frame) for frame in call.frames[-40:])
+
+    @pytest.mark.parametrize(("where", "key"), [("#headline", " "), ("#talk", " "), ("#talk", "Enter")])
+    async def test_push_to_talk_by_key(self, visitor: ScriptedVisitor, where: str, key: str) -> None:
+        page = visitor.page
+        await page.check("#hold")
+        await visitor.call()
+        await page.focus(where)
+        await page.keyboard.down(key)
+        await page.keyboard.down(key)  # a key that is held repeats itself
+        assert await visitor.read("#talk-label") == "Talking"
+        await page.keyboard.up(key)
+        assert await visitor.read("#talk-label") == "Hold to talk"
+
+    async def test_push_to_talk_by_touch(self, visitor: ScriptedVisitor) -> None:
+        page = visitor.page
+        await page.check("#hold")
+        await visitor.call()
+        touch = await page.context.new_cdp_session(page)
+        box = await page.locator("#talk").bounding_box()
+        assert box is not None
+        finger = {"x": box["x"] + 10, "y": box["y"] + 10}
+        await touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [finger]})
+        await visitor.until_reads("#talk", "Talking")
+        await touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        await visitor.until_reads("#talk", "Hold to talk")
+
+    async def test_push_to_talk_leaves_the_keys_of_other_controls_alone(
+        self, visitor: ScriptedVisitor
+    ) -> None:
+        page = visitor.page
+        await page.check("#hold")
+        await visitor.call()
+        await page.focus("#typed")
+        await page.keyboard.down(" ")
+        assert await visitor.read("#talk-label") == "Hold to talk"
+        await page.keyboard.up(" ")
+        assert await page.input_value("#typed") == " "
+
+    async def test_push_to_talk_ends_when_the_window_is_left(self, visitor: ScriptedVisitor) -> None:
+        page = visitor.page
+        await page.check("#hold")
+        await visitor.call()
+        await page.focus("#headline")
+        await page.keyboard.down(" ")
+        assert await visitor.read("#talk-label") == "Talking"
+        await page.evaluate("window.dispatchEvent(new Event('blur'))")
+        assert await visitor.read("#talk-label") == "Hold to talk"
+
     async def test_another_microphone_takes_over_in_the_call(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
         await visitor.until("() => document.querySelectorAll('#device option').length > 1")

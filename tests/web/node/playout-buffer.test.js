@@ -228,3 +228,55 @@ test('whatever happens, in any order: no click, one end for each response, never
     assert.ok(largestStep(speaker.heard) < (SMOOTH * 48000) / speaker.rateHz, `seed ${seed}: a click`);
   }
 });
+
+describe('a connection that was lost', () => {
+  const QUIET = 1e-9;
+
+  test('silences the agent in a fade and keeps what is buffered', () => {
+    const speaker = new Speaker();
+    speaker.buffer.push('r1', speech(1000));
+    speaker.play(300);
+    speaker.buffer.holdAll();
+    assert.ok(speaker.play(500).slice(480 + QUANTUM).every((sample) => Math.abs(sample) < QUIET));
+    assert.ok(largestStep(speaker.heard) < SMOOTH);
+    speaker.buffer.resume('r1');
+    speaker.buffer.end('r1');
+    speaker.play(1000);
+    assert.deepEqual(speaker.of('finished'), [{ type: 'finished', id: 'r1', playedMs: 1000 }]);
+  });
+
+  test('leaves nothing to be heard twice, and the played time goes on', () => {
+    const speaker = new Speaker();
+    speaker.buffer.push('r1', speech(1000));
+    speaker.buffer.push('r2', speech(1000));
+    speaker.play(300);
+    speaker.buffer.holdAll();
+    speaker.play(100);
+    const before = speaker.frames;
+    speaker.buffer.rewind();
+    assert.ok(speaker.play(200).every((sample) => sample === 0));
+    speaker.buffer.push('r1', speech(500));
+    speaker.buffer.end('r1');
+    speaker.play(700);
+    const [{ playedMs }] = speaker.of('finished');
+    assert.ok(Math.abs(playedMs - (before / 48 + 500)) <= 2, `${playedMs}`);
+    assert.deepEqual(speaker.of('started'), [{ type: 'started', id: 'r1' }]);
+    assert.ok(largestStep(speaker.heard) < SMOOTH);
+    speaker.buffer.push('r2', speech(300));
+    speaker.buffer.end('r2');
+    speaker.play(500);
+    assert.deepEqual(speaker.of('finished').at(-1), { type: 'finished', id: 'r2', playedMs: 300 });
+  });
+
+  test('in the last moment of a response: the end that comes again finishes it', () => {
+    const speaker = new Speaker();
+    speaker.buffer.push('r1', speech(300));
+    speaker.play(200);
+    speaker.buffer.holdAll();
+    speaker.play(100);
+    speaker.buffer.rewind();
+    speaker.buffer.end('r1');
+    speaker.play(100);
+    assert.equal(speaker.of('finished').length, 1);
+  });
+});
