@@ -225,7 +225,7 @@ def report(trials: list[Trial]) -> Iterator[str]:
     """The tables, line by line."""
     yield "No clip is of a person: espeak-ng, flite and made noises; the agent speaks with Piper.\n"
     yield "From the caller's first loud sample, real interruptions only, ms:\n"
-    yield f"{'':45}{'p50':>7}{'p95':>7}{'p99':>7}{'n':>5}"
+    yield f"{'':49}{'mean':>7}{'p50':>7}{'p95':>7}{'p99':>7}{'n':>5}"
     for policy in POLICIES:
         yield from _delays(
             policy, [t for t in trials if t.policy == policy and t.sound.label == "interruption"]
@@ -263,13 +263,13 @@ def _delays(policy: Policy, trials: list[Trial]) -> Iterator[str]:
     if policy == "gateway":
         rows["gateway: cut off (clear_playback)"] = [t.cleared_ms for t in trials if t.cleared_ms is not None]
     for name, values in rows.items():
-        yield f"{name:45}{_percentiles(values)}{len(values):5}"
+        yield f"{name:49}{_percentiles(values)}{len(values):5}"
 
 
 def _percentiles(values: list[float]) -> str:
     if not values:
-        return f"{'-':>7}" * 3
-    return "".join(f"{value:7.0f}" for value in np.percentile(values, (50, 95, 99)))
+        return f"{'-':>7}" * 4
+    return "".join(f"{v:7.0f}" for v in (np.mean(values), *np.percentile(values, (50, 95, 99))))
 
 
 def _decisions(policy: Policy, trials: list[Trial]) -> str:

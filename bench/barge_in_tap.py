@@ -4,7 +4,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,11 +72,10 @@ async def tapped(upstream: str) -> AsyncIterator[Tap]:
 
 async def _carry(source: Any, sink: Any, session: Session, note: Any) -> None:
     clock = asyncio.get_running_loop().time
-    async for message in source:
-        if message.type is not aiohttp.WSMsgType.TEXT:
-            break
-        note(session, message.data, clock())
-        await sink.send_str(message.data)
+    with suppress(ConnectionError):  # the other side has left
+        async for message in source:
+            note(session, message.data, clock())
+            await sink.send_str(message.data)
     await sink.close()
 
 
