@@ -90,7 +90,8 @@ async def test_f3_turn_detection(target: Target, kind: str, native: bool) -> Non
 
 async def test_f4_barge_in_and_auto_truncation(target: Target) -> None:
     detection = {"type": "server_vad", "auto_truncate": True}
-    async with target.session(turn_detection=detection, pace=1) as client:
+    # Faster than it plays, so that some is unheard, and slow enough to be interrupted.
+    async with target.session(turn_detection=detection, pace=4) as client:
         await client.send("response.create", response=long_answer())
         await client.until("response.audio.delta")
         await client.append(silence(300) + target.speech)
