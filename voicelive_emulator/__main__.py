@@ -57,7 +57,9 @@ def serve(
     session_lifetime_s: Annotated[int, typer.Option(help="How long sessions live.")] = LONGEST_SESSION_S,
     max_sessions: Annotated[
         int | None,
-        typer.Option(help="Sessions at once; more get HTTP 429. 100, with --tape 1000.", show_default=False),
+        typer.Option(
+            help="Sessions at once; more get HTTP 429. 8 for each core, with --tape 1000.", show_default=False
+        ),
     ] = None,
     connections_per_minute: Annotated[
         int | None, typer.Option(help="New sessions in a minute; more get HTTP 429.")
