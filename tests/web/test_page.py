@@ -246,6 +246,29 @@ class TestAccessibility:
             await visitor.until_phase("ended")
 
 
+class TestExample:
+    async def test_a_call_in_ten_lines(self, visitor: ScriptedVisitor) -> None:
+        page = visitor.page
+        await page.goto(f"{visitor.gateway.url}/static/client/example/index.html")
+        for _ in range(2):
+            await page.click("#start")
+            call = await visitor.gateway.next_call()
+            await call.start_session()
+            await call.until_frames(5)
+            await call.send("agent_transcript", text="Hello.", response_id="r1")
+            await visitor.until_reads("#words", "agent: Hello.")
+            await page.click("#stop")
+            await call.receive("end")
+            await call.send("session_ended", reason="ended")
+            await visitor.until_reads("#end", "The call has ended.")
+
+    async def test_its_script_has_ten_lines(self) -> None:
+        example = WEB / "client" / "example"
+        code = [line for line in (example / "example.js").read_text().splitlines() if line.strip()]
+        assert len(code) <= 11
+        assert code[0].startswith("import")
+
+
 class TestWeight:
     async def test_the_page_loads_nothing_from_elsewhere(self, visitor: ScriptedVisitor) -> None:
         call = await visitor.call()
