@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from voicelive_emulator.agents import Entry, FunctionCalled, FunctionReturned, Message
 from voicelive_emulator.events import ClientError, Event
+from voicelive_emulator.mcp_items import McpCallItem, McpItem
 
 if TYPE_CHECKING:
     from voicelive_emulator.synthesis import Word
@@ -111,7 +112,7 @@ class FunctionOutputItem:
         }
 
 
-Item = MessageItem | FunctionCallItem | FunctionOutputItem
+Item = MessageItem | FunctionCallItem | FunctionOutputItem | McpItem
 
 
 class Conversation:
@@ -209,6 +210,8 @@ def entries(items: Sequence[Item]) -> tuple[Entry, ...]:
                 told.append(FunctionCalled(call_id, name, arguments))
             case FunctionOutputItem(call_id=call_id, output=output):
                 told.append(FunctionReturned(call_id, output))
+            case McpCallItem(item_id=call_id, name=name, arguments=arguments, result=str() as result):
+                told += (FunctionCalled(call_id, name, arguments), FunctionReturned(call_id, result))
     return tuple(told)
 
 

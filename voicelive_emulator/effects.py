@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from voicelive_emulator.agents import Request
 from voicelive_emulator.events import Event
 from voicelive_emulator.interim import Interim
+from voicelive_emulator.mcp_fields import McpServer
 from voicelive_emulator.session_config import HearingOptions
 
 
@@ -37,6 +38,24 @@ class CancelReply:
     """Stop working on a response; what is still being made for it is thrown away."""
 
     response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListMcpTools:
+    """Ask a server what it offers, and report it under this id."""
+
+    item_id: str
+    server: McpServer
+
+
+@dataclass(frozen=True, slots=True)
+class CallMcpTool:
+    """Call a server's tool for a response; `arguments` is a JSON object."""
+
+    response_id: str
+    server: McpServer
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +92,15 @@ class Close:
     reason: str
 
 
-Effect = Send | StartReply | CancelReply | Hear | ConfigureHearing | ForgetAudio | Transcribe | Close
+Effect = (
+    Send
+    | StartReply
+    | CancelReply
+    | ListMcpTools
+    | CallMcpTool
+    | Hear
+    | ConfigureHearing
+    | ForgetAudio
+    | Transcribe
+    | Close
+)

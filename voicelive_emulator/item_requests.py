@@ -7,9 +7,10 @@ from pydantic import Discriminator, Field, Tag
 
 from voicelive_emulator.conversation import FunctionCallItem, FunctionOutputItem, Item, MessageItem
 from voicelive_emulator.events import ClientError, Event, Events
+from voicelive_emulator.mcp_items import McpApprovalResponseItem
 from voicelive_emulator.validation import TAG, Strict, tag_of, validate
 
-_UNSUPPORTED_ITEMS = ("mcp_approval_response", "mcp_call", "mcp_list_tools", "mcp_approval_request")
+_UNSUPPORTED_ITEMS = ("mcp_call", "mcp_list_tools", "mcp_approval_request")
 
 
 class _InputText(Strict):
@@ -98,11 +99,19 @@ class _FunctionOutputRequest(_ItemRequest):
     output: str
 
 
+class _ApprovalResponseRequest(_ItemRequest):
+    type: Literal["mcp_approval_response"]
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
 class _Request(Strict):
     item: Annotated[
         Annotated[_MessageRequest, Tag(f"{TAG}message")]
         | Annotated[_FunctionCallRequest, Tag(f"{TAG}function_call")]
-        | Annotated[_FunctionOutputRequest, Tag(f"{TAG}function_call_output")],
+        | Annotated[_FunctionOutputRequest, Tag(f"{TAG}function_call_output")]
+        | Annotated[_ApprovalResponseRequest, Tag(f"{TAG}mcp_approval_response")],
         Discriminator(tag_of),
     ]
 
@@ -113,7 +122,7 @@ def requested_item(data: Any, events: Events, param: str = "") -> Item:
     Raises ClientError whose `param` begins with `param`.
     """
     if isinstance(data, dict) and data.get("type") in _UNSUPPORTED_ITEMS:
-        raise ClientError("unsupported_item", f"Items of type {data['type']} are not available here.", "item")
+        raise ClientError("unsupported_item", f"Only the service makes items of type {data['type']}.", "item")
     request = validate(_Request, {"item": data}, param).item
     item_id = request.id or events.new_id("item")
     match request:
@@ -135,6 +144,8 @@ def requested_item(data: Any, events: Events, param: str = "") -> Item:
             return FunctionCallItem(item_id, name, call_id or events.new_id("call", 16), arguments)
         case _FunctionOutputRequest(call_id=call_id, output=output):
             return FunctionOutputItem(item_id, call_id, output)
+        case _ApprovalResponseRequest(approval_request_id=request_id, approve=approve, reason=reason):
+            return McpApprovalResponseItem(item_id, request_id, approve, reason)
 
 
 def decoded_audio(data: object) -> bytes:

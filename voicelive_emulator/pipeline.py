@@ -8,7 +8,7 @@ its own answers down, and one that does not read for `SEND_TIMEOUT_S` loses its 
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -20,12 +20,14 @@ from aiohttp import WSMsgType, web
 from voicelive_emulator.activity import Activity
 from voicelive_emulator.answering import Wording, clauses
 from voicelive_emulator.effects import (
+    CallMcpTool,
     CancelReply,
     Close,
     ConfigureHearing,
     Effect,
     ForgetAudio,
     Hear,
+    ListMcpTools,
     Send,
     StartReply,
     Transcribe,
@@ -44,6 +46,7 @@ from voicelive_emulator.faults import (
     Stall,
 )
 from voicelive_emulator.interim import bridged
+from voicelive_emulator.mcp_client import McpFailed, call_tool, list_tools
 from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.outbox import AUDIO_ROOM, EVENT_ROOM, SEND_TIMEOUT_S, Outbox
 from voicelive_emulator.pacing import Pacer
@@ -108,7 +111,8 @@ class SessionPipeline:
         self._outbox = Outbox()
         self._audio: asyncio.Queue[bytes] = asyncio.Queue(_MOST_APPENDS)
         self._words: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue(_MOST_TURNS)
-        self._replies: dict[str, asyncio.Task[None]] = {}
+        self._work: dict[str, asyncio.Task[None]] = {}
+        """What is being made, by the id of its response or item."""
         self._tasks: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger("voicelive_emulator")
         self.activity = activity
@@ -172,8 +176,8 @@ class SessionPipeline:
     async def _settle(self) -> None:
         """Wait until nothing is being made: on the audio clock, words and answers take no time."""
         await self._words.join()
-        while self._replies:
-            await asyncio.wait(list(self._replies.values()))
+        while self._work:
+            await asyncio.wait(list(self._work.values()))
 
     async def _write(self, reading: asyncio.Task[None]) -> None:
         while True:
@@ -295,7 +299,38 @@ class SessionPipeline:
             self._log.error("reply_failed", **described(error))
             await self._carry_out(self._session.reply_failed(start.response_id))
         finally:
-            self._replies.pop(start.response_id, None)
+            self._forget_work(start.response_id)
+
+    async def _list_tools(self, listing: ListMcpTools) -> None:
+        try:
+            tools = await list_tools(listing.server)
+        except McpFailed:
+            await self._carry_out(self._session.mcp_tools_not_listed(listing.item_id))
+        else:
+            await self._carry_out(self._session.mcp_tools_listed(listing.item_id, tools))
+        finally:
+            self._forget_work(listing.item_id)
+
+    async def _call_tool(self, call: CallMcpTool) -> None:
+        try:
+            output = await call_tool(call.server, call.name, call.arguments)
+        except McpFailed as failed:
+            await self._carry_out(self._session.mcp_call_failed(call.response_id, failed.shown()))
+        else:
+            await self._carry_out(self._session.mcp_called(call.response_id, output))
+        finally:
+            self._forget_work(call.response_id)
+
+    def _begin(self, work_id: str, work: Coroutine[None, None, None]) -> None:
+        """Do a part of the work; the next part of a response begins while the one before ends."""
+        if self._tasks is None:
+            work.close()
+        else:
+            self._work[work_id] = self._tasks.create_task(work)
+
+    def _forget_work(self, work_id: str) -> None:
+        if self._work.get(work_id) is asyncio.current_task():
+            del self._work[work_id]
 
     async def _make_reply(self, start: StartReply) -> None:
         if self._faults.session_fault("fail_response") is not None:
@@ -356,10 +391,13 @@ class SessionPipeline:
                 case Close() as close:
                     self._outbox.put(close)
                 case StartReply(response_id=response_id) as start:
-                    if self._tasks is not None:
-                        self._replies[response_id] = self._tasks.create_task(self._reply(start))
+                    self._begin(response_id, self._reply(start))
+                case ListMcpTools(item_id=item_id) as listing:
+                    self._begin(item_id, self._list_tools(listing))
+                case CallMcpTool(response_id=response_id) as call:
+                    self._begin(response_id, self._call_tool(call))
                 case CancelReply(response_id=response_id):
-                    if (reply := self._replies.pop(response_id, None)) is not None:
+                    if (reply := self._work.pop(response_id, None)) is not None:
                         reply.cancel()
                 case ConfigureHearing(options=options):
                     self._hearing.configure(options)

@@ -5,15 +5,17 @@ interruption does. The shell reports the words and the audio that it makes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from voicelive_emulator.agents import Entry, Message, Request, Tool
-from voicelive_emulator.conversation import Conversation, FunctionCallItem, MessageItem
-from voicelive_emulator.effects import CancelReply, Effect, Send, StartReply
+from voicelive_emulator.agents import Entry, Message, Request
+from voicelive_emulator.conversation import Conversation, FunctionCallItem, MessageItem, entries
+from voicelive_emulator.effects import CallMcpTool, CancelReply, Effect, Send, StartReply
 from voicelive_emulator.events import ClientError, Event, Events
 from voicelive_emulator.interim import chosen_interim
-from voicelive_emulator.responses import Prompt, Response, ResponseOptions
+from voicelive_emulator.mcp_items import McpApprovalRequestItem, McpCallItem
+from voicelive_emulator.response_requests import Offer
+from voicelive_emulator.responses import OutputItem, Prompt, Response, ResponseOptions
 from voicelive_emulator.session_config import SessionConfig
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _MOST_BESIDE: Final = 4
 """Responses outside the conversation that may go on at once."""
 _CALL_ID_LENGTH: Final = 16
+_MOST_MCP_CALLS: Final = 8
+"""Calls of servers' tools in one response; then it must end with words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,7 @@ class ReplyRequest:
     """What a response is to be made from, besides the conversation."""
 
     verbatim: str | None = None
-    tools: tuple[Tool, ...] = ()
-    must_call: bool = False
-    """The answer is a call of the only tool."""
+    offer: Offer = field(default_factory=Offer)
     instructions: str | None = None
     history: tuple[Entry, ...] | None = None
     """Replaces the conversation's history."""
@@ -105,7 +107,7 @@ class Replies:
     def expected(self, request: ReplyRequest, said: str) -> Request:
         """Return what the agent would be asked if the caller's turn ended with these words."""
         history = (*self._history(request), Message("user", said))
-        return Request(history, request.tools, request.must_call)
+        return Request(history, request.offer.tools, request.offer.must_call)
 
     def launch(self, response_id: str) -> list[Effect]:
         """Start the work on a response, from the conversation as it is now."""
@@ -113,6 +115,8 @@ class Replies:
             return []
         response, request = self._going_on[response_id]
         history = self._history(request)
+        if request.history is not None or not response.options.in_conversation:
+            history = (*history, *entries(response.items))
         limit = response.options.max_output_tokens
         response.prompt = Prompt(
             text=" ".join(entry.text for entry in history),
@@ -121,7 +125,7 @@ class Replies:
         return [
             StartReply(
                 response_id=response_id,
-                request=Request(history, request.tools, request.must_call),
+                request=Request(history, request.offer.tools, request.offer.must_call),
                 verbatim=request.verbatim,
                 audio_format=response.options.output_audio_format if response.speaks else None,
                 max_tokens=limit if isinstance(limit, int) else None,
@@ -172,10 +176,18 @@ class Replies:
         return _sends(response.add_audio(audio, duration_ms))
 
     def call_function(self, response_id: str, name: str, arguments: str) -> list[Effect]:
-        """The answer is, or goes on with, a function call. Several may follow each other."""
+        """The answer is, or goes on with, a function call. Several may follow each other.
+
+        A call of a server's tool is the last: the agent is asked again when it has returned.
+        """
         if response_id not in self._going_on:
             return []
-        response, _ = self._going_on[response_id]
+        response, request = self._going_on[response_id]
+        if isinstance(response.item, McpCallItem):
+            return []
+        if (server := request.offer.servers.get(name)) is not None:
+            call = McpCallItem(self._new_item_id(), server.server_label, name, status="in_progress")
+            return _sends([*self._open(response, call), *response.add_arguments(arguments)])
         call_id = self._events.new_id("call", _CALL_ID_LENGTH)
         status = self._config.profile.open_item_status
         item = FunctionCallItem(self._new_item_id(), name, call_id, status=status)
@@ -183,11 +195,36 @@ class Replies:
         return _sends([*events, *response.add_arguments(arguments), *response.close()])
 
     def finish(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:
-        """Everything was said, or as much as the limit of tokens allows."""
+        """Everything was said, or as much as the limit of tokens allows; a call of a tool may be left."""
+        if response_id in self._going_on:
+            response, request = self._going_on[response_id]
+            if isinstance(response.item, McpCallItem):
+                return self._ask_or_call(response, response.item, request)
         if cut_short:
             details = {"type": "incomplete", "reason": "max_output_tokens"}
             return self._end(response_id, "incomplete", details)
         return self._end(response_id, "completed")
+
+    def check_approval(self, approval_request_id: str) -> None:
+        """Raise ClientError unless a call waits for the client's answer to this request."""
+        self._awaiting(approval_request_id)
+
+    def decide(self, approval_request_id: str, *, approve: bool) -> list[Effect]:
+        """The client allows the call that it was asked about, or does not."""
+        response, item, request = self._awaiting(approval_request_id)
+        item.awaits_approval = False
+        if approve:
+            return self._call(response, item, request)
+        error = {"type": "tool_execution_error", "message": "The call was not approved."}
+        return self.call_failed(response.response_id, error)
+
+    def call_returned(self, response_id: str, output: str) -> list[Effect]:
+        """The tool of a server gave this; the answer goes on."""
+        return self._end_call(response_id, output, None)
+
+    def call_failed(self, response_id: str, error: Event) -> list[Effect]:
+        """The tool of a server gave nothing; the answer goes on."""
+        return self._end_call(response_id, None, error)
 
     def fail(self, response_id: str, code: str, message: str) -> list[Effect]:
         """The response cannot be made."""
@@ -215,6 +252,51 @@ class Replies:
         if detection.auto_truncate:
             effects += self._truncate_unheard(now, detection.appended_text_after_truncation or "")
         return effects
+
+    def _awaiting(self, approval_request_id: str) -> tuple[Response, McpCallItem, ReplyRequest]:
+        for response, request in self._going_on.values():
+            item = response.item
+            if not isinstance(item, McpCallItem) or not item.awaits_approval:
+                continue
+            if item.approval_request_id == approval_request_id:
+                return response, item, request
+        raise ClientError("item_not_found", "No call waits for this approval.", "item.approval_request_id")
+
+    def _ask_or_call(self, response: Response, item: McpCallItem, request: ReplyRequest) -> list[Effect]:
+        if not request.offer.servers[item.name].needs_approval(item.name):
+            return self._call(response, item, request)
+        asked = McpApprovalRequestItem(
+            self._events.new_id("mcpr"), item.server_label, item.name, item.arguments
+        )
+        item.approval_request_id = asked.item_id
+        item.awaits_approval = True
+        previous_id = self._previous_id()
+        self._conversation.add(asked)
+        created = self._events.event(
+            "conversation.item.created", previous_item_id=previous_id, item=asked.echo()
+        )
+        return [Send(created)]
+
+    def _call(self, response: Response, item: McpCallItem, request: ReplyRequest) -> list[Effect]:
+        server = request.offer.servers[item.name]
+        call = CallMcpTool(response.response_id, server, item.name, item.arguments)
+        return [Send(response.about_call("in_progress")), call]
+
+    def _end_call(self, response_id: str, output: str | None, error: Event | None) -> list[Effect]:
+        if response_id not in self._going_on:
+            return []
+        response, request = self._going_on[response_id]
+        if not isinstance(response.item, McpCallItem):
+            return []
+        response.item.output, response.item.error = output, error
+        events = [response.about_call("completed" if error is None else "failed")]
+        events += response.close("completed" if error is None else "failed")
+        if any(isinstance(item, FunctionCallItem) for item in response.items):
+            return [*_sends(events), *self._end(response_id, "completed")]
+        calls = sum(isinstance(item, McpCallItem) for item in response.items)
+        offer = replace(request.offer, must_call=False) if calls < _MOST_MCP_CALLS else Offer()
+        self._going_on[response_id] = (response, replace(request, offer=offer))
+        return [*_sends(events), *self.launch(response_id)]
 
     def _cut_off(self, response_id: str, reason: str) -> list[Effect]:
         ended = self._end(response_id, "cancelled", {"type": "cancelled", "reason": reason})
@@ -249,10 +331,13 @@ class Replies:
             audio_end_ms=audio_end_ms,
         )
 
-    def _open(self, response: Response, item: MessageItem | FunctionCallItem) -> list[Event]:
-        previous_id: str | None = self._conversation.last_id
+    def _previous_id(self) -> str | None:
         if not self._config.profile.linked_items and not self._conversation.last_is_speech_of_user:
-            previous_id = ""
+            return ""
+        return self._conversation.last_id
+
+    def _open(self, response: Response, item: OutputItem) -> list[Event]:
+        previous_id = self._previous_id()
         if response.options.in_conversation:
             self._conversation.add(item)
         return response.open(item, previous_id)

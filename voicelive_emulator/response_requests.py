@@ -1,11 +1,16 @@
 """The body of `response.create`, checked, and what it means together with the session's configuration."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from voicelive_emulator.agents import Tool as OfferedTool
 from voicelive_emulator.conversation import Item, MessageItem
 from voicelive_emulator.events import ClientError, Events, check_size
 from voicelive_emulator.item_requests import requested_item
+from voicelive_emulator.mcp_fields import McpServer
+from voicelive_emulator.mcp_items import McpApprovalResponseItem
+from voicelive_emulator.mcp_tools import McpTools
 from voicelive_emulator.responses import ResponseOptions
 from voicelive_emulator.session_config import SessionConfig, with_voice_object
 from voicelive_emulator.session_fields import (
@@ -68,9 +73,13 @@ def requested_response(body: object) -> ResponseRequest:
 
 def requested_items(data: list[dict[str, Any]] | None, events: Events, name: str) -> list[Item]:
     """Return the items of `append_input_items` or `input_items`."""
-    return [
+    items = [
         requested_item(item, events, f"response.{name}[{index}]") for index, item in enumerate(data or ())
     ]
+    if any(isinstance(item, McpApprovalResponseItem) for item in items):
+        message = "An approval is given with conversation.item.create."
+        raise ClientError("unsupported_item", message, f"response.{name}")
+    return items
 
 
 def verbatim_text(request: ResponseRequest, events: Events) -> str | None:
@@ -114,23 +123,38 @@ def _interim(request: ResponseRequest, config: SessionConfig, voice: Voice) -> I
     return interim
 
 
-def offered_tools(request: ResponseRequest, config: SessionConfig) -> tuple[tuple[OfferedTool, ...], bool]:
-    """Return the functions that the answer may call, and whether it must call the only one.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools that an answer may call. `servers` has those that the session itself calls, by name."""
 
-    `tool_choice` demands a call: `required` of the first function, or of one by name. Raises
+    tools: tuple[OfferedTool, ...] = ()
+    must_call: bool = False
+    """The answer is a call of the only tool."""
+    servers: Mapping[str, McpServer] = field(default_factory=dict)
+
+
+def offered_tools(request: ResponseRequest, config: SessionConfig, mcp: McpTools) -> Offer:
+    """Return the tools that the answer may call, and whether it must call the only one.
+
+    `tool_choice` demands a call: `required` of the first tool, or of one by name. Raises
     ClientError when that is not among the tools.
     """
     declared: list[FunctionTool] = config.tools if request.tools is None else request.tools
-    tools = tuple(OfferedTool(tool.name, tool.description or "", tool.parameters or {}) for tool in declared)
+    functions = [OfferedTool(tool.name, tool.description or "", tool.parameters or {}) for tool in declared]
+    names = {tool.name for tool in functions}
+    of_servers = mcp.offered() if request.tools is None else {}
+    called_here = {name: offer for name, offer in of_servers.items() if name not in names}
+    tools = (*functions, *(tool for tool, _ in called_here.values()))
+    servers = {name: server for name, (_, server) in called_here.items()}
     choice = config.get("tool_choice") if request.tool_choice is None else request.tool_choice
     if choice == "none":
-        return (), False
+        return Offer()
     if choice == "auto" or (choice == "required" and not tools):
-        return tools, False
+        return Offer(tools, servers=servers)
     name = choice.function_name if isinstance(choice, NamedTool) else choice
     for tool in tools:
         if name in {"required", tool.name}:
-            return (tool,), True
+            return Offer((tool,), must_call=True, servers=servers)
     raise ClientError(
         "invalid_value", "'tool_choice' names a function that is not among the tools.", "tool_choice"
     )

@@ -13,6 +13,7 @@ import pybase64
 
 from voicelive_emulator.conversation import FunctionCallItem, MessageItem
 from voicelive_emulator.events import Event, Events
+from voicelive_emulator.mcp_items import McpCallItem
 from voicelive_emulator.profiles import Profile
 from voicelive_emulator.session_fields import InterimResponse
 from voicelive_emulator.usage import usage
@@ -20,6 +21,9 @@ from voicelive_emulator.visemes import visemes
 
 if TYPE_CHECKING:
     from voicelive_emulator.synthesis import Word
+
+OutputItem = MessageItem | FunctionCallItem | McpCallItem
+"""What a response consists of."""
 
 _DELTA: Final = re.compile(r"\s*\S+(?:\s+\Z)?")
 _ARGUMENTS_DELTA_LENGTH: Final = 6
@@ -63,9 +67,9 @@ class Response:
     conversation_id: str
     prompt: Prompt
     status: str = "in_progress"
-    item: MessageItem | FunctionCallItem | None = None
+    item: OutputItem | None = None
     """The item that is being generated; None before the first and between two."""
-    items: list[MessageItem | FunctionCallItem] = field(default_factory=list)
+    items: list[OutputItem] = field(default_factory=list)
     text: str = ""
     """The text of `item` so far."""
     output_text: str = ""
@@ -81,7 +85,7 @@ class Response:
         """Begin."""
         return [self.events.event("response.created", response=self._echo(None, None))]
 
-    def open(self, item: MessageItem | FunctionCallItem, previous_item_id: str | None) -> list[Event]:
+    def open(self, item: OutputItem, previous_item_id: str | None) -> list[Event]:
         """Begin the item that the model's next words are for; the one before is closed."""
         events = self.close()
         self.item = item
@@ -143,26 +147,37 @@ class Response:
         return [self._about_part("response.audio.delta", delta=delta)]
 
     def add_arguments(self, arguments: str) -> list[Event]:
-        """Give the arguments of a function call, in pieces and then whole."""
+        """Give the arguments of a call, in pieces and then whole."""
         item = self.item
-        if not isinstance(item, FunctionCallItem):
-            raise TypeError("arguments belong to a function call that was opened")
+        if not isinstance(item, FunctionCallItem | McpCallItem):
+            raise TypeError("arguments belong to a call that was opened")
         item.arguments = arguments
         self.output_text += arguments
         head: dict[str, Any] = {
             "response_id": self.response_id,
             "item_id": item.item_id,
             "output_index": self._output_index,
-            "call_id": item.call_id,
         }
+        is_mcp = isinstance(item, McpCallItem)
+        name = "response.mcp_call_arguments" if is_mcp else "response.function_call_arguments"
+        whole: dict[str, Any] = {"arguments": arguments}
+        if isinstance(item, FunctionCallItem):
+            head["call_id"] = item.call_id
+            whole = {"name": item.name, "arguments": arguments}
         pieces = [
             arguments[start : start + _ARGUMENTS_DELTA_LENGTH]
             for start in range(0, len(arguments), _ARGUMENTS_DELTA_LENGTH)
         ]
-        name = "response.function_call_arguments"
         events = [self.events.event(f"{name}.delta", **head, delta=piece) for piece in pieces]
-        events.append(self.events.event(f"{name}.done", **head, name=item.name, arguments=arguments))
+        events.append(self.events.event(f"{name}.done", **head, **whole))
         return events
+
+    def about_call(self, what: str) -> Event:
+        """Say how a call of a server's tool goes: `in_progress`, `completed` or `failed`."""
+        item_id = self.item.item_id if self.item is not None else ""
+        return self.events.event(
+            f"response.mcp_call.{what}", item_id=item_id, output_index=self._output_index
+        )
 
     def close(self, status: str = "completed") -> list[Event]:
         """End the item that is being generated, if there is one."""
@@ -217,7 +232,7 @@ class Response:
             **fields,
         )
 
-    def _about_item(self, event_type: str, item: MessageItem | FunctionCallItem) -> Event:
+    def _about_item(self, event_type: str, item: OutputItem) -> Event:
         return self.events.event(
             event_type, response_id=self.response_id, output_index=self._output_index, item=item.echo()
         )

@@ -21,8 +21,10 @@ from voicelive_emulator.client_events import (
 )
 from voicelive_emulator.conversation import ROOT, Conversation, Item, MessageItem, entries
 from voicelive_emulator.effects import Close, ConfigureHearing, Effect, ForgetAudio, Hear, Send
-from voicelive_emulator.events import ClientError, Events, check_size, event_id_of
+from voicelive_emulator.events import ClientError, Event, Events, check_size, event_id_of
 from voicelive_emulator.item_requests import decoded_audio, requested_item
+from voicelive_emulator.mcp_items import McpApprovalResponseItem
+from voicelive_emulator.mcp_tools import McpTools
 from voicelive_emulator.replies import Replies, ReplyRequest
 from voicelive_emulator.response_requests import (
     offered_tools,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 _UNAVAILABLE: Final = {
     "session.avatar.connect": "Avatars are not available here.",
     "output_audio_buffer.clear": "There is no output buffer without an avatar.",
-    "mcp_approval_response": "MCP tools are not available here.",
+    "mcp_approval_response": "Approve with conversation.item.create.",
     "transcription_session.update": "A session transcribes through session.update.",
     "input_audio.turn.start": "Turns are found in the input audio buffer.",
     "input_audio.turn.append": "Turns are found in the input audio buffer.",
@@ -62,7 +64,8 @@ class Session:
         self._config = config
         self._conversation = Conversation(earlier)
         self._replies = Replies(events, config, self._conversation)
-        self._turns = Turns(events, config, self._conversation, self._replies)
+        self._mcp = McpTools(events, self._conversation)
+        self._turns = Turns(events, config, self._conversation, self._replies, self._mcp)
         self._buffered_ms = 0.0
         self._awaiting_words: Mapping[str, Any] | None = None
         self._typed: dict[str, str] = {}
@@ -159,6 +162,22 @@ class Session:
         """The response calls a function; `reply_finished` ends it."""
         return [*self._turns.release(), *self._replies.call_function(response_id, name, arguments)]
 
+    def mcp_called(self, response_id: str, output: str) -> list[Effect]:
+        """The tool of a server gave this text to the response."""
+        return self._replies.call_returned(response_id, output)
+
+    def mcp_call_failed(self, response_id: str, error: Event) -> list[Effect]:
+        """The tool of a server gave the response nothing; `error` has `type` and `message`."""
+        return self._replies.call_failed(response_id, error)
+
+    def mcp_tools_listed(self, item_id: str, tools: Sequence[Event]) -> list[Effect]:
+        """A server said what it offers: objects with `name`, `description` and `input_schema`."""
+        return self._mcp.listed(item_id, tools)
+
+    def mcp_tools_not_listed(self, item_id: str) -> list[Effect]:
+        """A server did not say what it offers."""
+        return self._mcp.failed(item_id)
+
     def reply_finished(self, response_id: str, *, cut_short: bool = False) -> list[Effect]:
         """The response is complete, or was cut short at its limit of tokens."""
         return [*self._turns.release(), *self._replies.finish(response_id, cut_short=cut_short)]
@@ -182,7 +201,7 @@ class Session:
         effects.append(Send(self._events.event("session.updated", session=self._config.echo())))
         if self._config.hearing() != heard_before:
             effects.append(ConfigureHearing(self._config.hearing()))
-        return effects
+        return [*effects, *self._mcp.update(self._config.mcp_servers)]
 
     def _warning(self, name: str) -> dict[str, Any]:
         warning = {
@@ -212,7 +231,11 @@ class Session:
     def _create_item(self, event: Mapping[str, Any]) -> list[Effect]:
         request = validate(ItemCreate, event)
         item = requested_item(request.item, self._events)
-        return self._add_item(item, request.previous_item_id)
+        if not isinstance(item, McpApprovalResponseItem):
+            return self._add_item(item, request.previous_item_id)
+        self._replies.check_approval(item.approval_request_id)
+        added = self._add_item(item, request.previous_item_id)
+        return [*added, *self._replies.decide(item.approval_request_id, approve=item.approve)]
 
     def _add_item(self, item: Item, after: str | None) -> list[Effect]:
         check_size(item.echo(), "item")
@@ -251,7 +274,7 @@ class Session:
         envelope = validate(ResponseCreate, event)
         request = requested_response(envelope.response)
         verbatim = verbatim_text(request, self._events)
-        tools, must_call = offered_tools(request, self._config)
+        offer = offered_tools(request, self._config, self._mcp)
         appended = requested_items(request.append_input_items, self._events, "append_input_items")
         context = requested_items(request.input_items, self._events, "input_items")
         options = response_options(request, self._config)
@@ -266,8 +289,7 @@ class Session:
             options,
             ReplyRequest(
                 verbatim=verbatim,
-                tools=tools,
-                must_call=must_call,
+                offer=offer,
                 instructions="\n".join(instructions) or None,
                 history=None if request.input_items is None else entries(context),
             ),

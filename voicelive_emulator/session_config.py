@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import Field
 
 from voicelive_emulator.events import ClientError, Event, check_size
+from voicelive_emulator.mcp_fields import McpServer, SessionTool
 from voicelive_emulator.profiles import Profile
 from voicelive_emulator.session_fields import (
     Animation,
@@ -28,7 +29,6 @@ from voicelive_emulator.session_fields import (
     ServerVad,
     StandardVoice,
     Temperature,
-    Tool,
     ToolChoice,
     Transcription,
     TurnDetection,
@@ -69,7 +69,7 @@ class _Patch(Strict):
     input_audio_noise_reduction: NoiseReduction | None = None
     input_audio_echo_cancellation: EchoCancellation | None = None
     turn_detection: TurnDetection | None = None
-    tools: list[Tool] | None = None
+    tools: list[SessionTool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     temperature: Temperature | None = None
@@ -181,8 +181,12 @@ class SessionConfig:
     @property
     def tools(self) -> list[FunctionTool]:
         """The functions that the client offers."""
-        tools: list[FunctionTool] = self._fields["tools"]
-        return tools
+        return [tool for tool in self._fields["tools"] if isinstance(tool, FunctionTool)]
+
+    @property
+    def mcp_servers(self) -> list[McpServer]:
+        """The servers whose tools the session may call."""
+        return [tool for tool in self._fields["tools"] if isinstance(tool, McpServer)]
 
     def get(self, name: str) -> Any:
         """Return a plain field: `modalities`, `temperature`, `tool_choice` and the like; None when unset."""

@@ -13,6 +13,7 @@ from voicelive_emulator.agents import Request
 from voicelive_emulator.conversation import Conversation, MessageItem
 from voicelive_emulator.effects import Effect, Send, Transcribe
 from voicelive_emulator.events import ClientError, Event, Events
+from voicelive_emulator.mcp_tools import McpTools
 from voicelive_emulator.replies import Replies, ReplyRequest
 from voicelive_emulator.response_requests import ResponseRequest, offered_tools, response_options
 from voicelive_emulator.session_config import SessionConfig
@@ -41,12 +42,18 @@ class Turns:
     """Everything between the first sound of the caller and the answer's beginning."""
 
     def __init__(
-        self, events: Events, config: SessionConfig, conversation: Conversation, replies: Replies
+        self,
+        events: Events,
+        config: SessionConfig,
+        conversation: Conversation,
+        replies: Replies,
+        mcp: McpTools,
     ) -> None:
         self._events = events
         self._config = config
         self._conversation = conversation
         self._replies = replies
+        self._mcp = mcp
         self._speaking: _Speaking | None = None
         self._waiting: deque[_Turn] = deque()
         self._held: list[Effect] = []
@@ -99,10 +106,10 @@ class Turns:
         ):
             return None
         try:
-            tools, must_call = offered_tools(ResponseRequest(), self._config)
+            offer = offered_tools(ResponseRequest(), self._config, self._mcp)
         except ClientError:
             return None
-        return self._replies.expected(ReplyRequest(tools=tools, must_call=must_call), text)
+        return self._replies.expected(ReplyRequest(offer=offer), text)
 
     def transcribed(self, text: str) -> list[Effect]:
         """The words of the oldest turn that waits; empty where there are none.
@@ -192,11 +199,9 @@ class Turns:
     def _answer(self) -> tuple[list[Effect], str | None]:
         request = ResponseRequest()
         try:
-            tools, must_call = offered_tools(request, self._config)
+            offer = offered_tools(request, self._config, self._mcp)
             options = response_options(request, self._config)
-            response_id, effects = self._replies.create(
-                options, ReplyRequest(tools=tools, must_call=must_call)
-            )
+            response_id, effects = self._replies.create(options, ReplyRequest(offer=offer))
         except ClientError as error:
             return [Send(self._events.error(error, None))], None
         return effects, response_id

@@ -161,7 +161,11 @@ class TestConfiguration:
             ({"output_audio_format": "opus"}, "invalid_value", "session.output_audio_format"),
             ({"max_response_output_tokens": 0}, "invalid_value", "session.max_response_output_tokens"),
             ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
-            ({"tools": [{"type": "mcp", "server_label": "a"}]}, "invalid_value", "session.tools[0].type"),
+            (
+                {"tools": [{"type": "mcp", "server_label": "a"}]},
+                "missing_required_parameter",
+                "session.tools[0].server_url",
+            ),
             ({"avatar": {"character": "lisa"}}, "unsupported_parameter", "session.avatar"),
             ({"animation": {"outputs": ["blendshapes"]}}, "invalid_value", "session.animation.outputs[0]"),
             ({"colour": "blue"}, "unknown_parameter", "session.colour"),
