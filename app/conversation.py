@@ -306,7 +306,7 @@ class Conversation:
         if self._hold is not None or not any(self._replies.uncleared()):
             return []
         speech_from_ms = audio_start_ms + self._interruption.prefix_padding_ms
-        missing_ms = self._interruption.min_speech_ms - (self.caller_audio_ms - speech_from_ms)
+        missing_ms = self._interruption.missing_ms(speech_from_ms, self.caller_audio_ms)
         self._hold = Hold(speech_from_ms, now + max(0, missing_ms) / 1000, now + HOLD_LIMIT_S)
         self._playout.hold(HoldReason.CALLER_SOUND, now)
         self._replies.speaking = None
@@ -319,7 +319,7 @@ class Conversation:
             return self._false_alarm(now)
         if now < hold.decide_at:
             return []
-        missing_ms = self._interruption.min_speech_ms - (self.caller_audio_ms - hold.speech_from_ms)
+        missing_ms = self._interruption.missing_ms(hold.speech_from_ms, self.caller_audio_ms)
         if not isinstance(self._input, Speaking):
             # The caller has said less than that; the transcript decides.
             self._hold = replace(hold, decide_at=float("inf"))

@@ -22,11 +22,20 @@ ACKNOWLEDGEMENTS: Final = frozenset(_PHRASES.split("|"))
 
 @dataclass(frozen=True, slots=True)
 class InterruptionPolicy:
-    """`by_gateway` False: every speech start is final. Else speech counts from `min_speech_ms` on."""
+    """`by_gateway` False: every speech start is final. Else speech counts from `min_speech_ms` on.
+
+    Voice Live reports the end of speech `silence_duration_ms` late, so only then is it known that somebody
+    spoke for that long.
+    """
 
     by_gateway: bool = False
     min_speech_ms: int = 1000
     prefix_padding_ms: int = 300
+    silence_duration_ms: int = 0
+
+    def missing_ms(self, speech_from_ms: int, audio_clock_ms: int) -> int:
+        """How much more caller audio it takes to be sure that it is an interruption; 0 or less: none."""
+        return self.min_speech_ms + self.silence_duration_ms - (audio_clock_ms - speech_from_ms)
 
 
 BY_SERVICE: Final = InterruptionPolicy()

@@ -96,6 +96,7 @@ class VoiceLiveSessionManager:
                 by_gateway=settings.interruption_policy == "gateway",
                 min_speech_ms=settings.interruption_min_speech_ms,
                 prefix_padding_ms=settings.vad_prefix_padding_ms,
+                silence_duration_ms=settings.vad_silence_duration_ms,
             ),
         )
         silence = SilencePolicy(

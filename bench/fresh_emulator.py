@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from voicelive_emulator.agents import Agent, CallFunction, Request
+from voicelive_emulator.logs import configure_logs
 from voicelive_emulator.script import load_script
 from voicelive_emulator.scripted_agent import ScriptedAgent
 from voicelive_emulator.server import serving
@@ -44,6 +45,7 @@ class _ForeseeableAgent(_FreshAgent):
 
 
 async def _serve() -> None:
+    configure_logs("info")
     stop = asyncio.Event()
     for stopper in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(stopper, stop.set)

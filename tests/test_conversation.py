@@ -402,6 +402,17 @@ class TestGatewayPolicy:
         assert call.cleared == ["resp_1"]
         assert "response.cancel" in call.upstream_types()
 
+    def test_a_silence_that_is_not_reported_yet_does_not_count_as_speech(self) -> None:
+        policy = InterruptionPolicy(by_gateway=True, min_speech_ms=1000, silence_duration_ms=500)
+        call = VirtualCall(interruption=policy)
+        call.start()
+        call.agent_speaks("resp_1", "one two three four", ms=8000)
+        call.caller_starts("item_1")
+        call.advance(1.4)
+        assert call.cleared == []
+        call.advance(0.2)
+        assert call.cleared == ["resp_1"]
+
     def test_speech_is_counted_in_caller_audio_and_not_by_the_clock(self, call: VirtualCall) -> None:
         call.caller_starts("item_1")
         call.conversation.caller_audio_ms -= 500

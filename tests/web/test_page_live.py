@@ -12,6 +12,7 @@ from playwright.async_api import WebSocket
 from tests.processes import EmulatorProcess, GatewayProcess, gateway_process
 from tests.speech_data import Clip, two_cities
 from tests.web.chromium import chromium
+from tests.web.cut_wire import wire_to
 from tests.web.visitor import Visitor, opened_page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -52,6 +53,7 @@ def live_gateway(emulator: EmulatorProcess) -> Iterator[GatewayProcess]:
         "AZURE_VOICELIVE_API_KEY": "key",
         "AZURE_VOICELIVE_VOICE_TYPE": "azure-standard",
         "AZURE_VOICELIVE_VOICE_NAME": "en-US-AvaNeural",
+        "RESUME_WINDOW_S": "15",
     }
     with gateway_process(variables) as running:
         yield running
@@ -111,3 +113,34 @@ async def test_typed_words_are_answered_aloud(visitor: Visitor, wire: Wire) -> N
     assert report["played_ms"] == pytest.approx(total, abs=1)
     await visitor.page.click("#end")
     await visitor.until_phase("ended")
+
+
+async def test_an_answer_goes_on_after_a_lost_connection(
+    sentence_file: Path, live_gateway: GatewayProcess, wire: Wire
+) -> None:
+    async with (
+        wire_to(live_gateway.port) as cable,
+        chromium(sentence_file) as browser,
+        opened_page(browser, cable.address) as page,
+    ):
+        visitor = Visitor(page)
+        page.on("websocket", wire.listen)
+        await page.click("#start")
+        await visitor.until_phase("agent_speaking")
+        await page.click("#mute")
+        await page.fill("#typed", "How much does it cost?")
+        await page.press("#typed", "Enter")
+        await visitor.until_reads(".turn.agent:last-child .words", "dollars")
+        speaking = wire.of("status")[-1]
+        cable.cut()
+        await visitor.until_reads("#turns", "The call goes on")
+        await visitor.until_phase("ready")
+        assert [started.get("resumed", False) for started in wire.of("session_started")] == [False, True]
+        # The answer was finished on the new connection, and shown once.
+        (answer,) = [
+            one for one in wire.of("agent_transcript") if one["response_id"] == speaking["response_id"]
+        ]
+        assert not answer.get("interrupted")
+        assert (await visitor.turns()).count(answer["text"]) == 1
+        await page.click("#end")
+        await visitor.until_phase("ended")

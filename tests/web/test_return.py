@@ -37,6 +37,8 @@ class TestTheCallIsTakenUpAgain:
         assert "Reconnecting" in await visitor.page.inner_text("#announcement")
         assert await visitor.page.is_disabled("#typed")
         assert await visitor.page.is_disabled("#interrupt")
+        await call.receive("ping")  # it is answered, and says nothing of the call that is lost
+        assert await visitor.read("#connection") == "\u2013"
         await takes_up_again(visitor, call, "t2")
         await visitor.until_reads("#turns", "The connection was lost for")
         assert "The call goes on" in await visitor.page.inner_text("#announcement")

@@ -35,7 +35,7 @@ const PASSING = ['unreachable', 'not_ready', 'no_answer', 'connection_lost'];
  * @typedef {object} Listener
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(pcm: ArrayBuffer) => void} onAudio
- * @property {(milliseconds: number) => void} onRoundTrip
+ * @property {(milliseconds: number) => unknown} onRoundTrip
  * @property {() => void} onLost it broke and is being taken up again; the next `session_started` says that it was
  * @property {(failure: CallFailure | null) => void} onEnd it is over; null after an orderly end. Always the last
  */

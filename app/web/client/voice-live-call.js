@@ -240,7 +240,7 @@ export class VoiceLiveCall extends EventTarget {
     this.#connection = new Connection(this.#url, {
       onMessage: (message) => this.#receive(message),
       onAudio: (pcm) => this.#onAudio(pcm),
-      onRoundTrip: (roundTripMs) => this.#emit('quality', { roundTripMs }),
+      onRoundTrip: (roundTripMs) => this.#state !== 'reconnecting' && this.#emit('quality', { roundTripMs }),
       onLost: () => this.#onLost(),
       onEnd: (failure) => this.#onEnd(failure),
     });
