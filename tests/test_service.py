@@ -344,6 +344,26 @@ class TestEnds:
         assert caller.of_type("session_ending")[0]["reason"] == "idle"
         assert (caller.messages[-1]["code"], caller.socket.close_code) == ("idle_timeout", 4408)
 
+    async def test_a_silent_caller_is_asked_and_told_goodbye(self) -> None:
+        asked: list[str] = []
+
+        async def says_what_it_is_told(session: ScriptedSession) -> None:
+            await session.configure()
+            while True:
+                event = await session.receive()
+                text = event["response"]["pre_generated_assistant_message"]["content"][0]["text"]
+                asked.append(text)
+                await says(session, f"resp_{len(asked)}", text, ms=100)
+
+        async with scripted_voice_live(says_what_it_is_told) as service:
+            settings = service.settings(
+                enable_proactive_greeting=False, reprompt_after_s=1, idle_timeout_s=5, goodbye_text="Goodbye."
+            )
+            caller = await self.ended_call(settings)
+        assert asked == ["Are you still there?", "Goodbye."]
+        assert [m["text"] for m in caller.of_type("agent_transcript")] == asked
+        assert (caller.messages[-1]["code"], caller.socket.close_code) == ("idle_timeout", 4408)
+
     async def ended_call(self, settings: Settings) -> RawCaller:
         """A call that ends by itself: exactly one terminal message, the last one, then one close frame."""
         async with running_gateway(settings) as gateway, gateway.caller() as caller:
