@@ -47,7 +47,7 @@ $(BIN)/python:
 debian-python:
 	$(call debian,$(PACKAGE))
 debian-test:
-	$(call debian,chromium espeak-ng pocketsphinx-testdata)
+	$(call debian,chromium espeak-ng libatomic1 pocketsphinx-testdata)
 
 $(VENV)/run.stamp: locks/run.lock voicelive_emulator/models.lock pyproject.toml requirements.txt | $(BIN)/python
 	@echo "Installing what the emulator and the gateway need (once)"
