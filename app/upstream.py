@@ -1,0 +1,215 @@
+"""The Voice Live side of one call: its session, what goes there and what comes back.
+
+A session that is lost, or that is about to expire, is replaced by another one where the conversation can go
+on there. What the events mean is the conversation's matter.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import Final, Protocol
+
+import structlog
+
+from app.call_end import CallEnd
+from app.caller_audio import CallerAudioBuffer
+from app.config import ClassicAgent, FoundryAgent, Model, Settings
+from app.conversation import Conversation
+from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding
+from app.turns import Effect, Send
+from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
+from app.voicelive.endpoint import OpeningFailedError, OpenSession, VoiceLiveEndpoint, loggable
+from app.voicelive.events import MalformedEventError, ServiceError
+from app.voicelive.session import ClientEvent
+
+WRITE_TIMEOUT_S: Final = 5.0
+MAX_QUEUED_EVENTS: Final = 1_000
+MAX_MALFORMED_EVENTS: Final = 10
+EXPIRY_NOTICE_S: Final = 60
+PROTOCOL_CLOSE_CODES: Final = (1002, 1003, 1007, 1009)
+
+
+class AgentSide(Protocol):
+    """What the upstream needs of its call. None of these waits."""
+
+    def begin(self, session_id: str) -> None:
+        """The first session is configured."""
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out what the conversation wants."""
+
+    def audio_arrived(self) -> None:
+        """The conversation may have something for the caller now."""
+
+    def end(self, end: CallEnd) -> None:
+        """The call cannot go on."""
+
+
+class Upstream:
+    """The session of one call, and its successors."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: VoiceLiveEndpoint,
+        conversation: Conversation,
+        call: AgentSide,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.session: OpenSession | None = None
+        """The configured session; None while there is none."""
+
+        self._settings = settings
+        self._endpoint = endpoint
+        self._conversation = conversation
+        self._call = call
+        self._log = log
+        self._clock = asyncio.get_running_loop().time
+        self._caller_audio = CallerAudioBuffer()
+        self._events: deque[ClientEvent] = deque()
+        self._wake = asyncio.Event()
+        self._busy_since: float | None = None
+        self._conversation_id: str | None = None
+        self._retried = False
+        self._handing_over = False
+        self._expiry_told = False
+
+    @property
+    def refused_bytes(self) -> int:
+        """How much caller audio could not be kept."""
+        return self._caller_audio.refused_bytes
+
+    def hear(self, pcm: bytes) -> None:
+        """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
+        self._caller_audio.add(pcm)
+        self._wake.set()
+
+    def send(self, event: ClientEvent) -> bool:
+        """Queue an event. False when too many wait already."""
+        if len(self._events) >= MAX_QUEUED_EVENTS:
+            return False
+        self._events.append(event)
+        self._wake.set()
+        return True
+
+    async def run(self) -> None:
+        """Read and write until the call is over; ends it when no session can be had any more."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._talk())
+            tasks.create_task(self._write())
+
+    async def watch(self, now: float) -> None:
+        """Notice what has taken too long, and what is about to expire."""
+        if self._busy_since is not None and now - self._busy_since > WRITE_TIMEOUT_S:
+            self._call.end(CallEnd(ErrorCode.UPSTREAM_LOST))
+        if self.session is not None:
+            await self._foresee_expiry(self.session)
+
+    async def _talk(self) -> None:
+        """Open a session and relay its events; when it is lost, take it up again once."""
+        session = await self._open(None)
+        if session is None:
+            return
+        self._call.begin(session.session_id)
+        while session is not None:
+            code = await self._relay(session)
+            if not self._may_continue(code):
+                strange = code in PROTOCOL_CLOSE_CODES
+                self._call.end(CallEnd(ErrorCode.UPSTREAM_PROTOCOL if strange else ErrorCode.UPSTREAM_LOST))
+                return
+            self._retried = self._retried or not self._handing_over
+            self._handing_over = False
+            self._events.clear()
+            self._call.perform(self._conversation.upstream_lost(self._clock()))
+            session = await self._open(session.conversation_id)
+            if session is not None:
+                replays = isinstance(self._settings.agent_mode, Model)
+                self._call.perform(self._conversation.upstream_restored(self._clock(), replays=replays))
+
+    async def _open(self, conversation_id: str | None) -> OpenSession | None:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                session = await self._endpoint.open_session(conversation_id)
+        except OpeningFailedError as failed:
+            self._log.error("upstream.not_opened", reason=failed.reason)
+            retry_after_ms = int(failed.retry_after_s * 1000) if failed.retry_after_s else None
+            self._call.end(CallEnd(failed.code, retry_after_ms=retry_after_ms))
+            return None
+        except TimeoutError:
+            self._log.error("upstream.not_opened", reason="CONNECT_TIMEOUT_S has passed")
+            self._call.end(CallEnd(ErrorCode.UPSTREAM_LOST))
+            return None
+        self._log.info("upstream.opened", session_id=loggable(session.session_id))
+        return session
+
+    async def _relay(self, session: OpenSession) -> int:
+        """Carry events to the conversation until the session is over; its close code."""
+        self.session = session
+        self._conversation_id = session.conversation_id
+        self._conversation.caller_audio_ms = 0
+        self._wake.set()
+        malformed = 0
+        try:
+            while True:
+                try:
+                    event = await session.connection.receive()
+                except MalformedEventError as error:
+                    malformed += 1
+                    self._log.warning("upstream.malformed_event", reason=str(error))
+                    if malformed > MAX_MALFORMED_EVENTS:
+                        return PROTOCOL_CLOSE_CODES[0]
+                    continue
+                if isinstance(event, ServiceError):
+                    self._log.warning("upstream.error", code=loggable(event.code))
+                self._call.perform(self._conversation.receive_upstream(event, self._clock()))
+                self._call.audio_arrived()
+        except VoiceLiveClosedError as closed:
+            self._log.warning("upstream.closed", code=closed.code)
+            return closed.code
+        finally:
+            self.session = None
+            await session.connection.close()
+
+    async def _write(self) -> None:
+        while True:
+            self._wake.clear()
+            if self.session is not None:
+                self._busy_since = self._clock()
+                with contextlib.suppress(VoiceLiveClosedError):  # the reader is told so, and acts on it
+                    await self._flush(self.session.connection)
+                self._busy_since = None
+            await self._wake.wait()
+
+    async def _flush(self, connection: VoiceLiveConnection) -> None:
+        while self._events:
+            await connection.send(self._events.popleft())
+        while pcm := self._caller_audio.take():
+            await connection.send_audio(pcm)
+            self._conversation.caller_audio_ms += len(pcm) // BYTES_PER_MS
+
+    def _may_continue(self, close_code: int | None) -> bool:
+        """Whether a new session can take up the conversation where the old one left it."""
+        if close_code in PROTOCOL_CLOSE_CODES or (self._retried and not self._handing_over):
+            return False
+        match self._settings.agent_mode:
+            case Model():
+                return True
+            case FoundryAgent() if self._conversation_id is not None:
+                return True
+            case FoundryAgent() | ClassicAgent():
+                return not self._conversation.has_begun
+
+    async def _foresee_expiry(self, session: OpenSession) -> None:
+        """Voice Live ends every session some day: move to a fresh one in a pause, or tell the caller."""
+        if session.expires_at is None or (left_s := session.expires_at - time.time()) > EXPIRY_NOTICE_S:
+            return
+        if left_s <= 0:
+            self._call.end(CallEnd(ErrorCode.SESSION_EXPIRED))
+        elif self._may_continue(None):
+            if self._conversation.is_in_pause and not self._handing_over:
+                self._handing_over = True
+                await session.connection.close()
+        elif not self._expiry_told:
+            self._expiry_told = True
+            self._call.perform([Send(SessionEnding("session_expired", round(left_s)))])
