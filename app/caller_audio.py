@@ -18,7 +18,7 @@ class CallerAudioBuffer:
         self._held = bytearray()
         self._odd_byte = b""
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Take a frame; an odd byte is kept for the next one. When full, the newest is refused."""
         data = self._odd_byte + data
         whole = len(data) - len(data) % 2

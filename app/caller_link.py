@@ -1,10 +1,8 @@
-"""One WebSocket of a caller, attached to a call: it reads and writes frames and knows no rule of the call."""
+"""One socket of a caller, attached to a call: it carries frames both ways and knows no rule of the call."""
 
 import asyncio
-from collections import deque
+from collections.abc import Iterable
 from typing import Final, Protocol
-
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.messages import (
     BadMessageError,
@@ -14,12 +12,15 @@ from app.messages import (
     encode_server_message,
     parse_client_message,
 )
+from app.websocket.frame_link import LOST, FrameLink, LinkLostError, Payload
+
+__all__ = ["LOST", "CallSide", "CallerLink", "LinkClosedError", "close_code_of"]
 
 CLOSE_TIMEOUT_S: Final = 15.0
 """A client on a slow link needs this long to read what is on its way before the terminal message."""
 
-LOST: Final = 1006
-"""The code of a connection that broke without a close frame (`CallProtocol` reports it so)."""
+TIMER_STEP_S: Final = 0.001
+"""Event loops keep time in milliseconds."""
 
 
 class LinkClosedError(Exception):
@@ -33,8 +34,12 @@ class LinkClosedError(Exception):
 class CallSide(Protocol):
     """What a link needs of its call. None of these waits."""
 
-    def hear(self, pcm: bytes) -> None:
-        """Caller speech, any length."""
+    def hear(self, pcm: Payload, last_in_read: bool) -> None:
+        """Caller speech, any length; a memoryview is valid during this call only.
+
+        `last_in_read` is false while more that came with it follows at once; with empty `pcm` there is
+        nothing to hear, only nothing more that follows.
+        """
 
     def receive(self, message: ClientMessage) -> None:
         """A message of the client."""
@@ -53,91 +58,118 @@ class CallSide(Protocol):
 
 
 class CallerLink:
-    """The reader and the writer of one socket. Its call wakes the writer with `wake`."""
+    """Carries frames between one socket and its call; the call says `flush` when it has something to send."""
 
-    def __init__(self, websocket: WebSocket, call: CallSide) -> None:
+    def __init__(self, frames: FrameLink, call: CallSide) -> None:
         self.busy_since: float | None = None
-        """Since when the writer has had something to send all the time: how far the client is behind."""
+        """Since when there is more to send than the client takes: how far it is behind."""
 
-        self._websocket = websocket
+        self._frames = frames
         self._call = call
-        self._wake = asyncio.Event()
-        self._replaced = asyncio.Event()
-        self._clock = asyncio.get_running_loop().time
-
-    def wake(self) -> None:
-        """There is something to send, or another time to wake up at."""
-        self._wake.set()
-
-    def replace(self) -> None:
-        """The caller is back on another socket: this one is done with."""
-        self._replaced.set()
+        self._loop = asyncio.get_running_loop()
+        self._running = False
+        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Read and write until the socket is closed. Raises LinkClosedError, as the only one of a group."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read())
-            tasks.create_task(self._write())
-            tasks.create_task(self._until_replaced())
+        """Serve the socket until it is closed. Raises LinkClosedError, as the only one of a group."""
+        self._running = True
+        try:
+            self.flush()
+            code = await self._frames.serve(self)
+        finally:
+            self._running = False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        raise LinkClosedError(code)
 
-    async def finish(self, messages: deque[ServerMessage], close_code: int) -> bool:
+    def flush(self) -> None:
+        """Send everything that is due, as far as the client keeps up; the rest follows by itself."""
+        if self._flushing or not self._running:
+            return
+        self._flushing = True
+        try:
+            self._call.tick()
+            while self._frames.writable:
+                outgoing = self._call.next_outgoing()
+                if outgoing is None:
+                    self.busy_since = None
+                    self._wake_at(self._call.next_wake_at())
+                    return
+                if isinstance(outgoing, bytes):
+                    self._frames.send_bytes(outgoing)
+                else:
+                    self._frames.send_text(encode_server_message(outgoing))
+            self.busy_since = self.busy_since or self._loop.time()
+        finally:
+            self._flushing = False
+
+    def replace(self) -> None:
+        """The caller is back on another socket: this one is done with, and sends nothing more."""
+        self._running = False
+        self._frames.abandon()
+
+    def pause_reading(self) -> None:
+        """Let the client wait: nothing more is heard or received."""
+        self._frames.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Listen to the client again."""
+        self._frames.resume_reading()
+
+    async def finish(self, messages: Iterable[ServerMessage], close_code: int) -> bool:
         """Send these, then the close frame. False when the client is gone or does not read."""
+        texts = [encode_server_message(message) for message in messages]
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                for message in messages:
-                    await self._websocket.send_text(encode_server_message(message))
-                await self._websocket.close(close_code)
-        except (TimeoutError, WebSocketDisconnect, RuntimeError):
+                await self._frames.finish(texts, close_code)
+        except (TimeoutError, LinkLostError):
             return False
         return True
 
-    async def _until_replaced(self) -> None:
-        await self._replaced.wait()
-        raise LinkClosedError(LOST)
+    # ------------------------------------------------------------------------------- called by the socket
 
-    async def _read(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise LinkClosedError(message.get("code") or 1005)
-            if (data := message.get("bytes")) is not None:
-                self._call.hear(data)
-                continue
-            try:
-                parsed = parse_client_message(message.get("text") or "")
-            except BadMessageError as bad:
-                self._call.complain(bad)
-                continue
-            if isinstance(parsed, CallerAudio):
-                self._call.hear(parsed.pcm)
-            else:
-                self._call.receive(parsed)
-
-    async def _write(self) -> None:
-        """The only writer of the socket while the call is live."""
-        while True:
-            self._wake.clear()
-            self._call.tick()
-            self.busy_since = self._clock()
-            # What the call has to say from now on is for the socket that replaces this one.
-            while not self._replaced.is_set() and (outgoing := self._call.next_outgoing()) is not None:
-                await self._send(outgoing)
-            self.busy_since = None
-            try:
-                async with asyncio.timeout_at(self._call.next_wake_at()):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-
-    async def _send(self, outgoing: bytes | ServerMessage) -> None:
+    def on_frame(self, payload: Payload, is_text: bool, last_in_read: bool) -> None:
+        """One message of the client."""
+        if not is_text:
+            self._call.hear(payload, last_in_read)
+            return
         try:
-            if isinstance(outgoing, bytes):
-                await self._websocket.send_bytes(outgoing)
-            else:
-                await self._websocket.send_text(encode_server_message(outgoing))
-        except (WebSocketDisconnect, RuntimeError):
-            # The reader is told the code, and ends the link with it.
-            await asyncio.Event().wait()
+            message = parse_client_message(payload)
+        except BadMessageError as bad:
+            self._call.complain(bad)
+        else:
+            if isinstance(message, CallerAudio):
+                self._call.hear(message.pcm, last_in_read)
+                return
+            self._call.receive(message)
+        if last_in_read:
+            self._call.hear(b"", True)
+
+    def on_writable(self) -> None:
+        """The client has caught up."""
+        self.flush()
+
+    # ------------------------------------------------------------------------------------------- the timer
+
+    def _wake_at(self, at: float | None) -> None:
+        """See to it that `flush` runs at this time; a timer that rings too early is set anew then."""
+        if at is None or not self._running:
+            return
+        at = max(at, self._loop.time() + TIMER_STEP_S)
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001 - it is raised by `run`
+            self._frames.abandon(error)
 
 
 def close_code_of(closed: "BaseExceptionGroup[LinkClosedError]") -> int:

@@ -18,9 +18,9 @@ from typing import Final
 import typer
 
 from app.config import Settings, settings_from
-from app.listener import listen
 from app.main import make_server
 from app.telemetry import configure_logs
+from app.websocket.listener import listen
 
 EMULATOR_START_S: Final = 120.0
 """Loading the models takes some seconds; on a busy small machine it can take many."""

@@ -17,11 +17,11 @@ from app import admission, page
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import GatewayServer, Lifecycle, Phase
-from app.listener import CallProtocol, listen
 from app.messages import MAX_MESSAGE_BYTES
 from app.service import VoiceLiveSessionManager
 from app.telemetry import configure_logs
 from app.voicelive.endpoint import open_endpoint
+from app.websocket.listener import CallProtocol, listen
 
 PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""

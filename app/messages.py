@@ -75,7 +75,7 @@ class HangUp:
 ClientMessage = CallerAudio | Ping | BargeIn | PlaybackReport | TypedText | HangUp
 
 
-def parse_client_message(text: str | bytes) -> ClientMessage:
+def parse_client_message(text: str | bytes | memoryview) -> ClientMessage:
     """Read one text frame of a client.
 
     Raises BadMessageError with a sentence for the developer of the client. The sentence never repeats what
@@ -290,14 +290,14 @@ ServerMessage = (
 )
 
 
-def encode_server_message(message: ServerMessage) -> str:
-    """One JSON object, `type` first; fields that are None are left out."""
+def encode_server_message(message: ServerMessage) -> bytes:
+    """One JSON object in UTF-8, `type` first; fields that are None are left out."""
     data: dict[str, object] = {"type": message.type}
     for field in fields(message):
         value = getattr(message, field.name)
         if value is not None:
             data[field.name] = value
-    return orjson.dumps(data).decode()
+    return orjson.dumps(data)
 
 
 # ------------------------------------------------------------------------------------------------- errors

@@ -38,6 +38,7 @@ from app.recent import RecentTranscripts
 from app.turns import Effect, End, Send, SendUpstream
 from app.upstream import Upstream
 from app.voicelive.session import greeting, say
+from app.websocket.frame_link import AsgiLink, Payload
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class VoiceLiveSessionManager:
 
     async def _attach(self, websocket: WebSocket) -> None:
         """Serve one socket of the caller until it closes, is replaced, or the call is over."""
-        link = CallerLink(websocket, self)
+        link = CallerLink(AsgiLink(websocket), self)
         self._link = link
         close_code = None
         try:
@@ -148,9 +149,9 @@ class VoiceLiveSessionManager:
         else:
             self.end(CallEnd(None, caller_left=True))
 
-    def hear(self, pcm: bytes) -> None:
+    def hear(self, pcm: Payload, last_in_read: bool) -> None:
         """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
-        self._upstream.hear(pcm)
+        self._upstream.hear(pcm, last_in_read)
 
     def receive(self, message: ClientMessage) -> None:
         """A message of the client."""
@@ -222,7 +223,7 @@ class VoiceLiveSessionManager:
 
     def audio_arrived(self) -> None:
         """The conversation may have something for the caller."""
-        self._wake_link()
+        self._flush_link()
 
     # ------------------------------------------------------------------------------------ the whole call
 
@@ -287,7 +288,6 @@ class VoiceLiveSessionManager:
                         return
                     if self._lost_at is None:
                         self._to_caller.append(message)
-                    self._wake_link()
                 case SendUpstream(event):
                     if not self._upstream.send(event):
                         self.end(CallEnd(ErrorCode.UPSTREAM_LOST))
@@ -295,10 +295,12 @@ class VoiceLiveSessionManager:
                 case End(code):
                     self.end(CallEnd(code))
                     return
+        if effects:
+            self._flush_link()
 
-    def _wake_link(self) -> None:
+    def _flush_link(self) -> None:
         if self._link is not None:
-            self._link.wake()
+            self._link.flush()
 
     def end(self, end: CallEnd) -> None:
         """The call is over; the first reason counts."""

@@ -22,6 +22,7 @@ from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
 from app.voicelive.endpoint import OpeningFailedError, OpenSession, VoiceLiveEndpoint, loggable
 from app.voicelive.events import MalformedEventError, ServiceError
 from app.voicelive.session import ClientEvent
+from app.websocket.frame_link import Payload
 
 WRITE_TIMEOUT_S: Final = 5.0
 MAX_QUEUED_EVENTS: Final = 1_000
@@ -80,10 +81,12 @@ class Upstream:
         """How much caller audio could not be kept."""
         return self._caller_audio.refused_bytes
 
-    def hear(self, pcm: bytes) -> None:
+    def hear(self, pcm: Payload, last_in_read: bool) -> None:
         """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
-        self._caller_audio.add(pcm)
-        self._wake.set()
+        if pcm:
+            self._caller_audio.add(pcm)
+        if last_in_read:
+            self._wake.set()
 
     def send(self, event: ClientEvent) -> bool:
         """Queue an event. False when too many wait already."""

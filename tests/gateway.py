@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 
 from app.config import Settings
-from app.listener import listen
 from app.main import make_server
+from app.websocket.listener import listen
 
 WAIT_S = 30
 

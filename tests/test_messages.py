@@ -67,7 +67,7 @@ def test_whatever_comes_is_a_message_or_a_complaint(text: str) -> None:
 
 def test_a_message_names_its_type_first_and_leaves_out_what_is_not_set() -> None:
     assert encode_server_message(AgentTranscript("Hi.", "r")) == (
-        '{"type":"agent_transcript","text":"Hi.","response_id":"r"}'
+        b'{"type":"agent_transcript","text":"Hi.","response_id":"r"}'
     )
 
 
