@@ -20,6 +20,7 @@ __all__ = ["Problem", "Settings", "SettingsError", "load_settings", "settings_fr
 VoiceType = Literal["azure-custom", "azure-standard", "openai", "azure-realtime-native"]
 VadType = Literal["server_vad", "azure_semantic_vad", "azure_semantic_vad_multilingual"]
 InterruptionPolicyName = Literal["service", "gateway"]
+AppEnvironment = Literal["development", "production"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 SPOKEN_TEXTS: Final = ("greeting_text", "reprompt_text", "goodbye_text")
@@ -137,6 +138,7 @@ class Settings(BaseSettings):
     goodbye_text: str | None = Field(None, max_length=2000, description="a text of at most 2000 characters")
 
     # Server
+    app_env: AppEnvironment = Field("development", description="development or production")
     app_host: str = Field("0.0.0.0", description="an address to listen on")
     app_port: int = Field(8000, ge=0, le=65535, description="a port from 0 to 65535")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import structlog
 import uvicorn
-from fastapi import Depends, FastAPI, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -17,7 +17,9 @@ from app import admission, page
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import GatewayServer, Lifecycle, Phase
-from app.messages import MAX_MESSAGE_BYTES
+from app.messages import MAX_MESSAGE_BYTES, ErrorCode
+from app.redaction import REDACTOR
+from app.security_headers import SecurityHeaders, add_headers
 from app.service import VoiceLiveSessionManager
 from app.telemetry import configure_logs
 from app.voicelive.endpoint import open_endpoint
@@ -37,7 +39,9 @@ log = structlog.get_logger(__name__)
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway for these settings."""
+    REDACTOR.hide_settings(settings)
     lifecycle = Lifecycle()
+    shows_docs = settings.app_env != "production"
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,6 +67,10 @@ def create_app(settings: Settings) -> FastAPI:
         description="Real-time voice calls with an AI agent. The calls themselves run on the WebSocket "
         "`/ws/voice`, which this page cannot show.",
         lifespan=lifespan,
+        docs_url="/docs" if shows_docs else None,
+        redoc_url="/redoc" if shows_docs else None,
+        openapi_url="/openapi.json" if shows_docs else None,
+        exception_handlers={Exception: internal_error},
     )
     app.state.settings = settings
     app.state.lifecycle = lifecycle
@@ -79,10 +87,20 @@ def create_app(settings: Settings) -> FastAPI:
         return JSONResponse({"status": lifecycle.phase.value}, status_code=200 if is_ready else 503)
 
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
+    app.add_middleware(SecurityHeaders)
     app.websocket("/ws/voice")(voice)
     app.include_router(page.router)
     app.mount("/static", page.PageFiles(), name="static")
     return app
+
+
+async def internal_error(request: Request, error: Exception) -> Response:
+    """The answer to a fault of ours, which is logged with its traceback. No middleware sees this answer."""
+    del error
+    refusal = admission.Refusal(ErrorCode.INTERNAL)
+    response = JSONResponse(refusal.body, status_code=refusal.status)
+    add_headers(response.headers, request.scope)
+    return response
 
 
 def settings_of(websocket: WebSocket) -> Settings:

@@ -14,6 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from app.config import ClassicAgent, FoundryAgent, ServicePrincipal, Settings
+from app.redaction import REDACTOR
 
 SCOPE: Final = "https://ai.azure.com/.default"
 """The scope that Foundry agents and Voice Live accept (azure-ai-voicelive 1.3.1 asks for the same)."""
@@ -81,6 +82,7 @@ async def mint(principal: ServicePrincipal) -> Token:
             raise TokenRefusedError from None
         except (AzureError, ValueError, KeyError):
             raise TokenUnavailableError from None
+    REDACTOR.hide(token.token, passing=True)
     return Token(SecretStr(token.token), token.expires_on)
 
 

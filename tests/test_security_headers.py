@@ -1,0 +1,61 @@
+"""Every response of the gateway has the security headers, whatever the answer is; production shows less."""
+
+import pytest
+from starlette.datastructures import MutableHeaders
+
+from app import main, page
+from app.security_headers import HEADERS, add_headers
+from tests.gateway import running_gateway
+from tests.scripted_voice_live import ScriptedVoiceLive
+from tests.test_main import upgrade
+
+STRICT = ("X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options", "Cross-Origin-Opener-Policy")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/ready", 200),
+        ("GET", "/", 200),
+        ("GET", "/static/main.js", 200),
+        ("GET", "/static/missing.js", 404),
+        ("GET", "/docs", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", "/health", 405),
+        ("GET", "/broken", 500),
+        ("GET", "/ws/voice", 401),
+    ],
+)
+async def test_every_response(method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(page.router, "routes", list(page.router.routes))
+    page.router.get("/broken")(broken)
+    headers = upgrade() | {"Sec-WebSocket-Protocol": "resume.unknown"} if path == "/ws/voice" else {}
+    async with running_gateway(ScriptedVoiceLive().settings()) as gateway:
+        async with gateway.http.request(method, gateway.address + path, headers=headers) as response:
+            assert response.status == status
+            for name in STRICT:
+                assert response.headers.getall(name) == [HEADERS[name]]
+            (policy,) = response.headers.getall("Content-Security-Policy")
+            assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "Strict-Transport-Security" not in response.headers
+            assert "Server" not in response.headers
+            assert "canary" not in await response.text()
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+async def test_production_does_not_describe_itself(path: str) -> None:
+    app = main.create_app(ScriptedVoiceLive().settings().model_copy(update={"app_env": "production"}))
+    assert path not in {getattr(route, "path", None) for route in app.routes}
+
+
+@pytest.mark.parametrize(("scheme", "told"), [("http", False), ("ws", False), ("https", True), ("wss", True)])
+def test_strict_transport_is_told_over_tls_alone(scheme: str, told: bool) -> None:
+    headers = MutableHeaders()
+    add_headers(headers, {"path": "/health", "scheme": scheme})
+    assert ("Strict-Transport-Security" in headers) is told
