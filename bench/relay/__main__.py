@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bench.relay.gateways import GATEWAYS, Gateway
-from bench.relay.instructions import instructions_per_frame
+from bench.relay.instructions import count_instructions
 from bench.relay.loads import Load, measure
 from bench.relay.processes import BenchError
 from bench.relay.table import table
@@ -23,7 +24,7 @@ SATURATING_CALLS: Final = 16
 Kind = Callable[[Gateway], Mapping[str, Any]]
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "instructions": lambda gateway: {"per_frame": instructions_per_frame(gateway)},
+    "instructions": lambda gateway: asdict(count_instructions(gateway)),
     "paced": lambda gateway: measure(gateway, Load("paced", CALLS, 6)),
     "saturated": lambda gateway: measure(gateway, Load("saturate", SATURATING_CALLS, 3.6, warmup_s=1.5)),
     "idle": lambda gateway: measure(gateway, Load("idle", IDLE_CALLS, 3, drain_s=0)),
@@ -73,6 +74,7 @@ def _brief(figures: Mapping[str, Any]) -> str:
     names = (
         "error",
         "per_frame",
+        "pace",
         "cpu_ms_per_session_s",
         "cpu_us_per_up",
         "rss_kib_per_session",

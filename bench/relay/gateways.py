@@ -25,8 +25,8 @@ class Gateway:
     """More arguments of the load generator."""
     mock: str = ""
     """More arguments of the mock."""
-    counted_calls: int = 10
-    """How many calls it can hold at its usual pace while its instructions are counted."""
+    counted_calls: int = 5
+    """How many calls keep their pace while instructions are counted, which is some fifty times slower."""
 
 
 _LIMITLESS: Final = {
@@ -40,12 +40,15 @@ _LIMITLESS: Final = {
     "MAX_CALLS": "10000",
     "CONNECT_TIMEOUT_S": "120",  # callgrind is slow
     "PLAYOUT_LEAD_MS": "0",
+    "CALLER_AUDIO_MAX_RATE": "0",
+    "WORKERS": "1",
 }
 """A production call with everything on; no limit bites."""
 
 GATEWAYS: Final = (
     Gateway(NATIVE, f"{BUILD}/native_relay --port {{port}} --upstream-port {{upstream}}"),
     Gateway(GATEWAY, f"{sys.executable} -m app.main", _LIMITLESS),
+    Gateway("SDK, typed", f"{sys.executable} -m bench.relay.typed_gateway", _LIMITLESS, counted_calls=1),
     Gateway(
         "TCP proxy",
         f"{BUILD}/tcp_proxy --port {{port}} --upstream-port {{upstream}}",

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from bench.relay.loads import Load, Started, started
 from bench.relay.processes import BUILD, LOAD_CORE, BenchError, running
 
 FRAME_BYTES: Final = 960
+FRAMES_PER_S: Final = 50
 START_TIMEOUT_S: Final = 240.0
 OPEN_TIMEOUT_S: Final = 180.0
 STEADY_S: Final = 3.0
@@ -27,11 +29,20 @@ COUNTED_S: Final = 6.0
 LONGEST_S: Final = 60.0
 
 
-def instructions_per_frame(gateway: Gateway, keep: Path | None = None) -> float:
-    """Instructions for each frame that reached the mock. `keep`: where the profile is to stay.
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Instructions for each frame that reached the mock.
 
-    Raises BenchError.
+    `pace` is the share of the sent frames that did while counting: well below 1 the gateway could not follow
+    under callgrind, and what came in a row was cheaper or dearer than at its usual pace.
     """
+
+    per_frame: float
+    pace: float
+
+
+def count_instructions(gateway: Gateway, keep: Path | None = None) -> Count:
+    """Count for some seconds. `keep`: where the profile is to stay. Raises BenchError."""
     with tempfile.TemporaryDirectory() as folder:
         profile = keep or Path(folder) / "callgrind.out"
         prefix = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={profile}")
@@ -44,11 +55,12 @@ def instructions_per_frame(gateway: Gateway, keep: Path | None = None) -> float:
             ]
             with running(LOAD_CORE, command) as generator:
                 _wait_until_steady(it)
-                frames = _count(it)
+                frames, seconds = _count(it)
                 if generator.poll() is not None:
                     raise BenchError("the load ended early")
-            _control(it, "--dump")
-        return _total(profile) / frames
+            _tell(it, "dump")
+        sent = seconds * FRAMES_PER_S * gateway.counted_calls
+        return Count(_total(profile) / frames, frames / sent)
 
 
 def _wait_until_steady(it: Started) -> None:
@@ -61,15 +73,16 @@ def _wait_until_steady(it: Started) -> None:
     time.sleep(STEADY_S)
 
 
-def _count(it: Started) -> float:
-    before = _frames(it)
-    _control(it, "--instr=on")
+def _count(it: Started) -> tuple[float, float]:
+    """How many frames reached the mock while counting, and for how many seconds that was."""
+    _tell(it, "instrumentation", "on")
+    before, begun = _frames(it), time.monotonic()
     time.sleep(COUNTED_S)
-    _control(it, "--instr=off")
-    frames = _frames(it) - before
+    frames, seconds = _frames(it) - before, time.monotonic() - begun
+    _tell(it, "instrumentation", "off")
     if frames <= 0:
         raise BenchError("no frame reached the mock")
-    return frames
+    return frames, seconds
 
 
 def _frames(it: Started) -> float:
@@ -80,9 +93,10 @@ def _frames(it: Started) -> float:
     return float(totals["pcm_bytes"] / FRAME_BYTES)
 
 
-def _control(it: Started, command: str) -> None:
+def _tell(it: Started, *command: str) -> None:
+    """A monitor command for callgrind. It has taken effect on return."""
     subprocess.run(  # noqa: S603
-        ["callgrind_control", command, str(it.process.pid)],  # noqa: S607
+        ["vgdb", f"--pid={it.process.pid}", *command],  # noqa: S607
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         timeout=START_TIMEOUT_S,
