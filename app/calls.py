@@ -13,18 +13,23 @@ class Calls(Generic[Call]):
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Call] = {}
         self._resumable: dict[str, Call] = {}
 
-    def start(self, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """Run a call in the process's task group."""
+    @property
+    def live(self) -> list[Call]:
+        """The calls that are running now, the oldest first."""
+        return list(self._running.values())
 
-        async def call() -> None:
+    def start(self, call: Call, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        """Run a call in the process's task group; `run` is what runs it."""
+
+        async def running() -> None:
             await run()
 
-        task = self._tasks.create_task(call())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self._tasks.create_task(running())
+        self._running[task] = call
+        task.add_done_callback(self._running.pop)
         return task
 
     def cancel(self) -> None:

@@ -1,15 +1,20 @@
-"""The life of the process: starting, ready, draining; and the calls that are live in it."""
+"""The life of the process: starting, ready, draining; and the calls that are live in it. Pure.
+
+A drain leaves live calls alone until they end or its time is up; then it closes them in batches, so that
+not all of them call again in the same moment.
+"""
 
 import enum
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from dataclasses import dataclass
+from typing import Final
 
-import structlog
-import uvicorn
+CLOSES_PER_S: Final = 50.0
+"""At most so many calls are closed in a second when a drain's time is up."""
 
-log = structlog.get_logger(__name__)
+GOODBYE_S: Final = 4.0
+"""How long the last closed call may take to read its goodbye before the process ends without it."""
 
 
 class Phase(enum.Enum):
@@ -20,17 +25,50 @@ class Phase(enum.Enum):
     DRAINING = "draining"
 
 
-class Lifecycle:
-    """The phase and the number of live calls."""
+@dataclass(frozen=True, slots=True)
+class WarnCalls:
+    """Tell every call that it will be closed at `ends_at`."""
 
-    def __init__(self) -> None:
-        self.phase = Phase.STARTING
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCalls:
+    """Close this many of the calls that are left; None: all."""
+
+    at_most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The process is done. `forced`: some calls are not over."""
+
+    forced: bool
+
+
+Step = WarnCalls | CloseCalls | Exit
+
+
+class Lifecycle:
+    """The phase, the number of live calls, and what a drain has to do when. Times are monotonic seconds."""
+
+    def __init__(self, drain_timeout_s: float = 0.0, closes_per_s: float = CLOSES_PER_S) -> None:
         self.live_calls = 0
+        self._phase = Phase.STARTING
+        self._drain_timeout_s = drain_timeout_s
+        self._closes_per_s = closes_per_s
+        self._ends_at = 0.0
+        self._warned = False
+        self._hurried = False
+        self._abandoned = False
+        self._closing_since: float | None = None
+        self._closed = 0
+        self._gives_up_at = 0.0
 
     @property
-    def is_draining(self) -> bool:
-        """Whether the process is about to end: no new calls, and live ones are told to end."""
-        return self.phase is Phase.DRAINING
+    def phase(self) -> Phase:
+        """Where the process is in its life."""
+        return self._phase
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -41,34 +79,56 @@ class Lifecycle:
         finally:
             self.live_calls -= 1
 
+    def become_ready(self) -> None:
+        """Start-up is complete. A drain that was asked for meanwhile goes on."""
+        if self._phase is Phase.STARTING:
+            self._phase = Phase.READY
 
-class GatewayServer(uvicorn.Server):
-    """uvicorn, whose own exit cuts every WebSocket before anybody can say goodbye.
+    def drain(self, now: float) -> None:
+        """Take no new calls, and end when the live ones have ended. Asked again: `end_now`."""
+        if self._phase is Phase.DRAINING:
+            self.end_now(now)
+            return
+        self._phase = Phase.DRAINING
+        self._ends_at = now + self._drain_timeout_s
 
-    The first signal starts the drain; the server exits when no call is live. A second signal exits at once.
-    """
+    def end_now(self, now: float) -> None:
+        """Close every call now. Asked again: do not even wait for their goodbyes."""
+        self._phase = Phase.DRAINING
+        self._abandoned = self._hurried
+        self._hurried = True
+        self._ends_at = min(self._ends_at, now)
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
-        super().__init__(config)
-        self._lifecycle = lifecycle
+    def tick(self, now: float) -> list[Step]:
+        """What is due now; to be asked at least ten times a second."""
+        if self._phase is not Phase.DRAINING:
+            return []
+        if not self.live_calls:
+            return [Exit(forced=False)]
+        if self._abandoned:
+            return [Exit(forced=True)]
+        if self._hurried:
+            return self._close(now, everything=True)
+        if now >= self._ends_at:
+            return self._close(now, everything=False)
+        if self._warned:
+            return []
+        self._warned = True
+        return [WarnCalls(self._ends_at)]
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by uvicorn for SIGINT and SIGTERM; unlike uvicorn's own, the exit status stays 0."""
-        del sig, frame
-        if self._lifecycle.is_draining:
-            self.should_exit = self.force_exit = True
-        self._lifecycle.phase = Phase.DRAINING
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn: bind, then say where."""
-        await super().startup(sockets)
-        if self.started:
-            for listener in sockets or []:
-                host, port = listener.getsockname()[:2]
-                log.info("gateway.ready", host=host, port=port)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second; true ends the server."""
-        if self._lifecycle.is_draining and not self._lifecycle.live_calls:
-            self.should_exit = True
-        return await super().on_tick(counter)
+    def _close(self, now: float, *, everything: bool) -> list[Step]:
+        if self._closing_since is None:
+            self._closing_since = now
+            spread_s = self.live_calls / self._closes_per_s
+            self._gives_up_at = now + spread_s + GOODBYE_S
+        if everything:
+            self._gives_up_at = min(self._gives_up_at, now + GOODBYE_S)
+        if now >= self._gives_up_at:
+            return [Exit(forced=True)]
+        if everything:
+            return [CloseCalls(None)]
+        due = int((now - self._closing_since) * self._closes_per_s) + 1 - self._closed
+        if due <= 0:
+            return []
+        self._closed += due
+        return [CloseCalls(due)]

@@ -1,5 +1,6 @@
 """The limits of one call: its length, how long nobody may speak, how many bad messages. Pure."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ GOODBYE_S: Final = 15.0
 """The goodbye is given this long to be said."""
 
 NOTICE_S: Final = 60
-"""A call that will be closed is told so this long before, or at half of its limit if that is shorter."""
+"""A call that will be closed is told so this long before, or at half of its limit if that is shorter. Of
+a drain it is told at once, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,22 @@ class CallLimits:
         self._duration_notice_at = self._ends_at - min(NOTICE_S, max_duration_s / 2)
         self._idle_notice_s = silence.idle_timeout_s - min(NOTICE_S, silence.idle_timeout_s / 2)
         self._duration_told = False
+        self._drain_ends_at = self._drain_notice_at = math.inf
         self._idle_told_of: float | None = None
         self._reprompted_of: float | None = None
         self._goodbye_at: float | None = None
+
+    def drain(self, ends_at: float) -> None:
+        """The process drains: the call will be closed at `ends_at`. The next `tick` says so."""
+        self._drain_ends_at = ends_at
+        self._drain_notice_at = -math.inf
+
+    def client_returned(self) -> None:
+        """What was told to the connection that broke is to be told again."""
+        self._duration_told = False
+        self._idle_told_of = None
+        if self._drain_ends_at != math.inf:
+            self._drain_notice_at = -math.inf
 
     def tick(self, last_activity_at: float, last_caller_at: float, now: float) -> list[Effect]:
         """What is due now.
@@ -54,6 +69,10 @@ class CallLimits:
         if now >= self._ends_at:
             return [End(ErrorCode.SESSION_EXPIRED)]
         effects: list[Effect] = []
+        if now >= self._drain_notice_at:
+            left_s = self._drain_ends_at - now
+            self._drain_notice_at = self._drain_ends_at - NOTICE_S if left_s > NOTICE_S else math.inf
+            effects.append(Send(SessionEnding("drain", round(left_s))))
         if now >= self._duration_notice_at and not self._duration_told:
             self._duration_told = True
             effects.append(Send(SessionEnding("max_duration", round(self._ends_at - now))))

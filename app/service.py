@@ -96,7 +96,7 @@ class VoiceLiveSessionManager:
         if self._started:
             raise RuntimeError("a session manager runs one call")
         self._started = True
-        call = self._calls.start(self._live)
+        call = self._calls.start(self, self._live)
         await self._attach(self._websocket)
         if self._over.done():
             await asyncio.wait([call])
@@ -118,8 +118,21 @@ class VoiceLiveSessionManager:
             SessionStarted(session_id, self._settings.max_call_duration_s, self._new_token(), resumed=True)
         )
         self._to_caller.extend(self._recent.since(lost_at))
+        self._limits.client_returned()
         self.perform(self._conversation.client_returned(now))
         await self._attach(websocket)
+
+    def warn_of_drain(self, ends_at: float) -> None:
+        """The call will be closed at `ends_at`: tell the client, as soon as there is a session."""
+        self._limits.drain(ends_at)
+        self._watch_limits(self._clock())
+
+    def end_for_drain(self) -> bool:
+        """End the call. False where it is over already."""
+        if self._over.done():
+            return False
+        self.end(CallEnd(ErrorCode.SERVER_DRAINING))
+        return True
 
     # ----------------------------------------------------------------------------- the caller's socket
 
@@ -262,8 +275,6 @@ class VoiceLiveSessionManager:
         while True:
             await asyncio.sleep(WATCH_PERIOD_S)
             now = self._clock()
-            if self._lifecycle.is_draining:
-                self.end(CallEnd(ErrorCode.SERVER_DRAINING))
             if self._lost_at is not None and now - self._lost_at > self._settings.resume_window_s:
                 self.end(CallEnd(None, caller_left=True))
             link_busy_since = self._link.busy_since if self._link else None
@@ -271,11 +282,14 @@ class VoiceLiveSessionManager:
                 self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
             if self._link is None:
                 self.tick()
-            if self._upstream.session is not None:
-                active_at = self._conversation.active_at(now)
-                caller_active_at = self._conversation.caller_active_at(now)
-                self.perform(self._limits.tick(active_at, caller_active_at, now))
+            self._watch_limits(now)
             await self._upstream.watch(now)
+
+    def _watch_limits(self, now: float) -> None:
+        if self._upstream.session is not None:
+            active_at = self._conversation.active_at(now)
+            caller_active_at = self._conversation.caller_active_at(now)
+            self.perform(self._limits.tick(active_at, caller_active_at, now))
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in their order. Never waits, so nothing can come between them."""

@@ -52,6 +52,13 @@ class RawCaller:
             pass
         return self.socket.close_code
 
+    def break_connection(self) -> None:
+        """The network fails: no close frame."""
+        connection = self.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.abort()
+
     async def send(self, **message: object) -> None:
         await self.socket.send_json(message)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,17 @@ def emulator_process(*options: str) -> Iterator[EmulatorProcess]:
         yield EmulatorProcess(process, ready["port"], ready["tls_port"], ready["certificate_file"])
 
 
+PYTHON_APP_MAIN = (sys.executable, "-m", "app.main")
+VOICE_LIVE_SERVE = (str(Path(sys.executable).with_name("voice-live")), "serve")
+
+
 @contextmanager
-def gateway_process(variables: Mapping[str, str]) -> Iterator[GatewayProcess]:
-    """Run `python -m app.main` with these variables alone, on a free port."""
+def gateway_process(
+    variables: Mapping[str, str], command: Sequence[str] = PYTHON_APP_MAIN
+) -> Iterator[GatewayProcess]:
+    """Run the gateway with these variables alone, on a free port."""
     environment = {"APP_HOST": "127.0.0.1", "APP_PORT": "0", **variables}
-    with _child([sys.executable, "-m", "app.main"], environment) as process:
+    with _child([*command], environment) as process:
         log = _line(process, lambda line: line.get("event") == "gateway.ready")
         yield GatewayProcess(process, log[-1]["port"], log)
 

@@ -70,6 +70,7 @@ class ScriptedVoiceLive:
     refuse_with: Callable[[web.Request], web.StreamResponse] | None = None
     port: int = 0
     handshakes: list[web.Request] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     hang: asyncio.Event | None = None
     sessions: int = 0
 
@@ -94,6 +95,7 @@ class ScriptedVoiceLive:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.handshakes.append(request)
+        self.called.set()
         if self.hang is not None:
             await self.hang.wait()
         if self.refuse_with is not None:

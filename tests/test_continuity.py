@@ -29,14 +29,6 @@ def resume(token: str) -> dict[str, Any]:
     return {"protocols": ["voice-live.v1", f"resume.{token}"]}
 
 
-def break_connection(caller: RawCaller) -> None:
-    """The network fails: no close frame."""
-    connection = caller.socket._response.connection
-    assert connection is not None
-    assert connection.transport is not None
-    connection.transport.abort()
-
-
 async def hang_up(caller: RawCaller) -> None:
     await caller.send(type="end")
     assert await caller.until_closed() == 1000
@@ -71,7 +63,7 @@ class TestTheCallerComesBack:
                     token = (await lost.until("session_started"))["resume_token"]
                     while len(lost.audio) < 1500 * 48:
                         assert await lost.next() is not None
-                    break_connection(lost)
+                    lost.break_connection()
                 async with gateway.caller(**resume(token)) as caller:
                     started = await caller.until("session_started")
                     assert caller.frames[0] is started
@@ -114,7 +106,7 @@ class TestTheCallerComesBack:
             async with running_gateway(service.settings(resume_window_s=WINDOW_S)) as gateway:
                 async with gateway.caller() as lost:
                     token = (await lost.until("session_started"))["resume_token"]
-                    break_connection(lost)
+                    lost.break_connection()
                     lost_now.set()
                 async with gateway.caller(**resume(token)) as caller:
                     assert (await caller.until("user_transcript"))["text"] == "My last words."
@@ -125,7 +117,7 @@ class TestTheCallerComesBack:
             async with running_gateway(service.settings(resume_window_s=WINDOW_S)) as gateway:
                 async with gateway.caller() as lost:
                     token = (await lost.until("session_started"))["resume_token"]
-                    break_connection(lost)
+                    lost.break_connection()
                 async with gateway.caller(**resume(token)) as caller:
                     await caller.until("session_started")
                     assert await refused_status(gateway, token) == 401
@@ -162,7 +154,7 @@ class TestTheCallerComesBack:
             async with running_gateway(service.settings(resume_window_s=0.5)) as gateway:
                 async with gateway.caller() as lost:
                     token = (await lost.until("session_started"))["resume_token"]
-                    break_connection(lost)
+                    lost.break_connection()
                 async with asyncio.timeout(10):
                     await ended.wait()
                 assert await refused_status(gateway, token) == 401

@@ -11,7 +11,7 @@ from tests.gateway import RawCaller, RunningGateway
 from tests.modes import gateway_for, model
 from tests.processes import EmulatorProcess, GatewayProcess
 from tests.speech_data import human_clips
-from tests.test_continuity import break_connection, resume
+from tests.test_continuity import resume
 from tests.test_end_to_end import at_24_khz, stream
 
 CLIP = "goforward"
@@ -132,7 +132,7 @@ class TestResumeInEveryState:
                 async with running.caller() as lost:
                     token = (await lost.until("session_started"))["resume_token"]
                     await reach(lost, state)
-                    break_connection(lost)
+                    lost.break_connection()
                 async with running.caller(**resume(token)) as caller:
                     assert (await caller.until("session_started"))["resumed"] is True
                     if state == "listening":

@@ -42,7 +42,7 @@ async def test_before_and_after_being_ready_no_call_is_taken(phase: Phase) -> No
         gateway = RunningGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", http)
         assert (await body(gateway, "/ready"))[0] == 200
         with lifecycle.call():
-            lifecycle.phase = phase
+            lifecycle._phase = phase
             assert await body(gateway, "/ready") == (503, {"status": phase.value})
             assert (await body(gateway, "/health"))[0] == 200
             async with http.get(f"{gateway.address}/ws/voice", headers=upgrade()) as refused:

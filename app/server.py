@@ -1,0 +1,99 @@
+"""The HTTP server's process: its signals, its drain, its exit.
+
+uvicorn by itself cuts every WebSocket at the first signal, before anybody can say goodbye.
+"""
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Protocol
+
+import structlog
+import uvicorn
+
+from app.lifecycle import CloseCalls, Exit, Lifecycle, Phase, Step, WarnCalls
+
+log = structlog.get_logger(__name__)
+
+
+class DrainableCall(Protocol):
+    """What a drain asks of a call. None of these waits."""
+
+    def warn_of_drain(self, ends_at: float) -> None:
+        """The call will be closed at `ends_at`, in seconds of the event loop's clock."""
+
+    def end_for_drain(self) -> bool:
+        """End the call. False where it is over already."""
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn with our drain.
+
+    SIGTERM starts the drain: new calls are refused, live ones go on until they end or the drain's time is up.
+    SIGINT, and every second signal, closes the live calls at once; one more does not wait for them.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        lifecycle: Lifecycle,
+        live_calls: Callable[[], Iterable[DrainableCall]],
+    ) -> None:
+        """`live_calls` gives the calls that are live now, the oldest first."""
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._live_calls = live_calls
+        self._drain_logged = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn for SIGINT and SIGTERM; unlike uvicorn's own, the exit status stays 0."""
+        del frame
+        if sig == signal.SIGINT:
+            self.end_now()
+        else:
+            self.drain()
+
+    # Neither of these two may log: as signal handlers they may interrupt a log line.
+    def drain(self) -> None:
+        """Start the drain; asked a second time, end at once."""
+        self._lifecycle.drain(time.monotonic())
+
+    def end_now(self) -> None:
+        """Close every call now, and end."""
+        self._lifecycle.end_now(time.monotonic())
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn: bind, then say where."""
+        await super().startup(sockets)
+        if self.started:
+            for listener in sockets or []:
+                host, port = listener.getsockname()[:2]
+                log.info("gateway.ready", host=host, port=port)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second; true ends the server."""
+        if self._lifecycle.phase is Phase.DRAINING and not self._drain_logged:
+            self._drain_logged = True
+            log.info("gateway.draining", live_calls=self._lifecycle.live_calls)
+        for step in self._lifecycle.tick(time.monotonic()):
+            self._take(step)
+        return await super().on_tick(counter)
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case WarnCalls(ends_at):
+                for call in self._live_calls():
+                    call.warn_of_drain(ends_at)
+            case CloseCalls(at_most):
+                closed = 0
+                for call in self._live_calls():
+                    if closed == at_most:
+                        return
+                    closed += call.end_for_drain()
+            case Exit(forced):
+                if forced:
+                    log.warning("gateway.calls_abandoned", live_calls=self._lifecycle.live_calls)
+                self.should_exit = True
+                self.force_exit = self.force_exit or forced
