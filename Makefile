@@ -25,6 +25,7 @@ help:
 	@echo "make docs   draw the diagrams of the documents from the code"
 	@echo "make fuzz   10,000 sequences of the conversation's property test"
 	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-relay   the figures of the documents"
+	@echo "make sbom   write the list of everything that is installed with the product to dist/sbom.json"
 	@echo "make lock   pin every dependency anew"
 
 # Installs Debian packages where it may, else says in one line which are missing.
@@ -59,6 +60,11 @@ $(VENV)/run.stamp: locks/run.lock voicelive_emulator/models.lock pyproject.toml 
 $(VENV)/dev.stamp: locks/dev.lock $(VENV)/run.stamp
 	@echo "Installing what the checks need (once)"
 	$(PIP) install --no-warn-conflicts --require-hashes -r locks/dev.lock
+	@touch $@
+
+$(VENV)/security.stamp: locks/security.lock $(VENV)/dev.stamp
+	@echo "Installing the tools of fuzzing and of the bill of materials (once)"
+	$(PIP) install --no-warn-conflicts --require-hashes -r locks/security.lock
 	@touch $@
 
 run: $(VENV)/run.stamp
@@ -108,10 +114,17 @@ bench-relay: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory -C bench/relay
 	@$(BIN)/python -m bench.relay
 
+sbom: $(VENV)/security.stamp
+	@mkdir -p dist
+	@cat locks/run.lock voicelive_emulator/models.lock | $(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o dist/sbom.json -
+	@$(BIN)/python -c 'import json; print(len(json.load(open("dist/sbom.json"))["components"]), "components in dist/sbom.json")'
+
 lock: $(VENV)/dev.stamp
-	$(LOCK) requirements.txt --output-file locks/gateway.lock
-	$(LOCK) pyproject.toml --extra emulator locks/build.in --constraints locks/gateway.lock --output-file locks/run.lock
-	$(LOCK) pyproject.toml --extra emulator --extra dev --constraints locks/run.lock --output-file locks/dev.lock
+	$(LOCK) requirements.txt --constraints locks/floors.txt --output-file locks/gateway.lock
+	$(LOCK) pyproject.toml --extra emulator locks/build.in --constraints locks/gateway.lock --constraints locks/floors.txt --output-file locks/run.lock
+	$(LOCK) pyproject.toml --extra emulator --extra dev --constraints locks/run.lock --constraints locks/floors.txt --output-file locks/dev.lock
+	$(LOCK) locks/security.in --constraints locks/dev.lock --constraints locks/floors.txt --output-file locks/security.lock
 	$(LOCK) --no-deps voicelive_emulator/models.in --output-file voicelive_emulator/models.lock
 
 clean:

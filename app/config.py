@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.config_checks import Problem, SettingsError, find_problems
+from app.config_lists import Hosts, Networks, Origins
 
 __all__ = ["Problem", "Settings", "SettingsError", "load_settings", "settings_from"]
 
@@ -143,6 +144,11 @@ class Settings(BaseSettings):
     app_port: int = Field(8000, ge=0, le=65535, description="a port from 0 to 65535")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
+    # Who may call
+    allowed_origins: Origins = Field((), description="origins such as https://shop.example.com")
+    trusted_hosts: Hosts = Field((), description="host names such as voice.example.com, without a port")
+    trusted_proxies: Networks = Field((), description="addresses or ranges such as 10.0.0.0/8")
+
     # Limits
     max_calls: int = Field(100, ge=1, le=100_000, description="a number of calls from 1 to 100000")
     connect_timeout_s: float = Field(10, gt=0, le=120, description="seconds up to 120")
@@ -210,6 +216,8 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if isinstance(value, SecretStr) or name in SPOKEN_TEXTS:
                 value = "(set)" if value else None
+            if isinstance(value, tuple):
+                value = [str(item) for item in value]
             described[name] = str(value) if isinstance(value, Path) else value
         mode = {ClassicAgent: "classic", FoundryAgent: "agent", Model: "model"}[type(self.agent_mode)]
         return described | {
@@ -297,6 +305,8 @@ def _malformed(found: ErrorDetails) -> Problem:
     message = found["msg"][:1].lower() + found["msg"][1:]
     if found["type"] == "string_pattern_mismatch":
         message = "the text has the wrong form"
+    elif found["type"] == "value_error":
+        message = str(found["ctx"]["error"])
     return Problem(
         name.upper(), f"is not usable: {message}.", f"Set it to {Settings.model_fields[name].description}."
     )

@@ -11,9 +11,12 @@ import structlog
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app import admission, page
+from app import page
+from app.admission import Refusal, decision
+from app.admission.hosts import TrustedHosts
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import Lifecycle, Phase
@@ -87,6 +90,9 @@ def create_app(settings: Settings) -> FastAPI:
         return JSONResponse({"status": lifecycle.phase.value}, status_code=200 if is_ready else 503)
 
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
+    # The client's modules, and `/ready`, for pages of other origins that may call.
+    app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins)
+    app.add_middleware(TrustedHosts, trusted=settings.trusted_hosts)
     app.add_middleware(SecurityHeaders)
     app.websocket("/ws/voice")(voice)
     app.include_router(page.router)
@@ -97,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def internal_error(request: Request, error: Exception) -> Response:
     """The answer to a fault of ours, which is logged with its traceback. No middleware sees this answer."""
     del error
-    refusal = admission.Refusal(ErrorCode.INTERNAL)
+    refusal = Refusal(ErrorCode.INTERNAL)
     response = JSONResponse(refusal.body, status_code=refusal.status)
     add_headers(response.headers, request.scope)
     return response
@@ -113,23 +119,24 @@ async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(sett
     """One call: admit, accept, run."""
     lifecycle: Lifecycle = websocket.app.state.lifecycle
     calls: Calls[VoiceLiveSessionManager] = websocket.app.state.calls
-    offered: list[str] = websocket.scope["subprotocols"]
-    token = admission.resume_token(offered)
-    lost_call = calls.claim(token) if token is not None else None
-    if token is not None and lost_call is None:
-        refusal: admission.Refusal | None = admission.UNKNOWN_TOKEN
-    elif lost_call is not None:
-        refusal = None
-    else:
-        refusal = admission.decide(lifecycle, settings.max_calls)
+    handshake = decision.read_handshake(websocket.scope, settings.trusted_proxies)
+    refusal = decision.refuse_stranger(
+        handshake, trusted_hosts=settings.trusted_hosts, allowed_origins=settings.allowed_origins
+    )
+    lost_call = None
+    if refusal is None and handshake.resume_token is not None:
+        lost_call = calls.claim(handshake.resume_token)
+        refusal = None if lost_call is not None else decision.UNKNOWN_TOKEN
+    elif refusal is None:
+        refusal = decision.refuse_by_load(lifecycle.phase, lifecycle.live_calls, settings.max_calls)
     if refusal is not None:
-        log.info("call.refused", code=refusal.code.value)
+        log.info("call.refused", code=refusal.code.value, reason=refusal.reason)
         await websocket.send_denial_response(
             JSONResponse(refusal.body, status_code=refusal.status, headers=refusal.headers)
         )
         return
     with lifecycle.call():
-        await websocket.accept(admission.choose_subprotocol(offered))
+        await websocket.accept(handshake.subprotocol)
         if lost_call is not None:
             await lost_call.resume(websocket)
         else:
@@ -158,6 +165,7 @@ def make_server(settings: Settings) -> GatewayServer:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe whoever connects from this machine
         ws=CallProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,

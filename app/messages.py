@@ -314,13 +314,16 @@ class ErrorCode(enum.StrEnum):
     UPSTREAM_PROTOCOL = "upstream_protocol"
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     AGENT_SILENT = "agent_silent"
     IDLE_TIMEOUT = "idle_timeout"
     SLOW_CONSUMER = "slow_consumer"
     SESSION_EXPIRED = "session_expired"
+    RATE_LIMITED = "rate_limited"
     UPSTREAM_AUTH = "upstream_auth"
     UPSTREAM_CONFIG = "upstream_config"
     AUTH_UNAVAILABLE = "auth_unavailable"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +372,9 @@ CATALOGUE: Final[Mapping[ErrorCode, CatalogueEntry]] = {
         "This message could not be understood.", 4400, 400, retryable=False
     ),
     ErrorCode.UNAUTHORIZED: CatalogueEntry(
-        "This call cannot be taken up again. Please call anew.", 4401, 401, retryable=False
+        "The permission for this call is missing, used or has expired.", 4401, 401, retryable=False
     ),
+    ErrorCode.FORBIDDEN: CatalogueEntry("Calls are not allowed from here.", 4403, 403, retryable=False),
     ErrorCode.AGENT_SILENT: CatalogueEntry(
         "The agent did not answer. Please say it again.", 1014, None, retryable=True
     ),
@@ -382,6 +386,13 @@ CATALOGUE: Final[Mapping[ErrorCode, CatalogueEntry]] = {
     ),
     ErrorCode.SESSION_EXPIRED: CatalogueEntry(
         "The call has reached its maximum length.", 4410, None, retryable=True
+    ),
+    ErrorCode.RATE_LIMITED: CatalogueEntry(
+        "Too much at once. Please wait a moment, then try again.",
+        4429,
+        429,
+        retryable=True,
+        retry_after_ms=5000,
     ),
     ErrorCode.UPSTREAM_AUTH: CatalogueEntry(
         "The voice service refused our credentials. The operator has to mend this.",
@@ -397,6 +408,13 @@ CATALOGUE: Final[Mapping[ErrorCode, CatalogueEntry]] = {
     ),
     ErrorCode.AUTH_UNAVAILABLE: CatalogueEntry(
         "Our sign-in service is not reachable. Please try again shortly.",
+        4503,
+        503,
+        retryable=True,
+        retry_after_ms=5000,
+    ),
+    ErrorCode.STORAGE_UNAVAILABLE: CatalogueEntry(
+        "Our records are not reachable. Please try again shortly.",
         4503,
         503,
         retryable=True,

@@ -182,7 +182,7 @@ def test_env_example_documents_every_variable_and_its_default() -> None:
     }
     assert {name.upper() for name in Settings.model_fields} <= documented
     for name, field in Settings.model_fields.items():
-        if field.default is not None and name != "enable_proactive_greeting":
+        if field.default not in (None, ()) and name != "enable_proactive_greeting":
             assert f"{name.upper()}={field.default}" in text
 
 

@@ -1,0 +1,92 @@
+"""The rules of admission. Pure: what a caller shows and what is live in, a refusal or None out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.admission import addresses, origins
+from app.admission.addresses import Network
+from app.admission.refusals import Refusal
+from app.lifecycle import Phase
+from app.messages import PROTOCOL, ErrorCode
+
+NOT_READY: Final = Refusal(ErrorCode.SERVER_DRAINING, "not ready")
+FULL: Final = Refusal(ErrorCode.CAPACITY, "MAX_CALLS")
+UNKNOWN_HOST: Final = Refusal(ErrorCode.BAD_REQUEST, "host")
+FOREIGN_ORIGIN: Final = Refusal(ErrorCode.FORBIDDEN, "origin")
+UNKNOWN_TOKEN: Final = Refusal(ErrorCode.UNAUTHORIZED, "resume token")
+
+RESUME_PREFIX: Final = "resume."
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What a caller shows before the upgrade. Of each header, all that were sent."""
+
+    address: str
+    hosts: Sequence[str]
+    origins: Sequence[str]
+    own_origin: str | None
+    subprotocols: Sequence[str]
+
+    @property
+    def resume_token(self) -> str | None:
+        """The token with which a client wants to take up its lost call, offered as a subprotocol."""
+        return next(
+            (
+                name.removeprefix(RESUME_PREFIX)
+                for name in self.subprotocols
+                if name.startswith(RESUME_PREFIX)
+            ),
+            None,
+        )
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Our subprotocol where the client offers it; a client that offers none is served without."""
+        return PROTOCOL if PROTOCOL in self.subprotocols else None
+
+
+def read_handshake(scope: Any, trusted_proxies: Sequence[Network]) -> Handshake:
+    """The handshake in an ASGI scope."""
+    peer = scope["client"][0] if scope.get("client") else ""
+    hosts = _headers(scope, b"host")
+    scheme = addresses.forwarded_scheme(
+        peer, scope["scheme"], _headers(scope, b"x-forwarded-proto"), trusted_proxies
+    )
+    return Handshake(
+        address=addresses.caller_address(peer, _headers(scope, b"x-forwarded-for"), trusted_proxies),
+        hosts=hosts,
+        origins=_headers(scope, b"origin"),
+        own_origin=origins.own_origin(scheme, hosts[0]) if len(hosts) == 1 else None,
+        subprotocols=scope["subprotocols"],
+    )
+
+
+def _headers(scope: Any, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
+
+
+def refuse_stranger(
+    handshake: Handshake, *, trusted_hosts: Sequence[str], allowed_origins: Sequence[str]
+) -> Refusal | None:
+    """Whether the request is not meant for us, or comes from a page that may not call.
+
+    A client without `Origin` is no browser, so no page misuses its visitor.
+    """
+    if not origins.is_trusted_host(handshake.hosts, trusted_hosts):
+        return UNKNOWN_HOST
+    if handshake.origins and not origins.is_allowed_origin(
+        handshake.origins, handshake.own_origin, allowed_origins
+    ):
+        return FOREIGN_ORIGIN
+    return None
+
+
+def refuse_by_load(phase: Phase, live_calls: int, max_calls: int) -> Refusal | None:
+    """Whether this process takes no more calls now."""
+    if phase is not Phase.READY:
+        return NOT_READY
+    if live_calls >= max_calls:
+        return FULL
+    return None

@@ -1,0 +1,32 @@
+"""How a caller is told no: a plain HTTP answer instead of the upgrade."""
+
+from dataclasses import dataclass
+
+from app.messages import CATALOGUE, ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A plain HTTP answer. `reason` is for the log alone."""
+
+    code: ErrorCode
+    reason: str = ""
+    retry_after_s: int | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return CATALOGUE[self.code].http_status or 503
+
+    @property
+    def body(self) -> dict[str, dict[str, str]]:
+        """The JSON body."""
+        return {"error": {"code": self.code.value, "message": CATALOGUE[self.code].message}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds, where trying again helps."""
+        retry_after_ms = CATALOGUE[self.code].retry_after_ms
+        if self.retry_after_s is None and not retry_after_ms:
+            return {}
+        return {"Retry-After": str(max(1, self.retry_after_s or (retry_after_ms or 0) // 1000))}
