@@ -1,72 +1,71 @@
-"""The cost of the gateway's daily work, beside a relay in C: `python -m bench.relay`."""
+"""The cost of the gateway's daily work, beside a relay in C: `make bench-relay`, or parts of it.
+
+Rows are measured one after another, again and again (A B C, A B C), on one core each.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bench.relay.gateways import GATEWAYS, Gateway
+from bench.relay.figures import CALLS, COUNTED, IDLE, SATURATED, USUAL_CALLS, paced
+from bench.relay.gateways import ALONE, GATEWAY, GATEWAYS, NATIVE, Gateway
 from bench.relay.instructions import count_instructions
 from bench.relay.loads import Load, measure
 from bench.relay.processes import BenchError
 from bench.relay.table import table
 
-CALLS: Final = 40
-SWEEP: Final = (10, 100, 200)
-IDLE_CALLS: Final = 200
-SATURATING_CALLS: Final = 16
-
-Kind = Callable[[Gateway], Mapping[str, Any]]
-
-KINDS: Final[Mapping[str, Kind]] = {
-    "instructions": lambda gateway: asdict(count_instructions(gateway)),
-    "paced": lambda gateway: measure(gateway, Load("paced", CALLS, 6)),
-    "saturated": lambda gateway: measure(gateway, Load("saturate", SATURATING_CALLS, 3.6, warmup_s=1.5)),
-    "idle": lambda gateway: measure(gateway, Load("idle", IDLE_CALLS, 3, drain_s=0)),
-    **{f"paced-{calls}": partial(measure, load=Load("paced", calls, 6)) for calls in SWEEP},
+LOADS: Final[Mapping[str, Load]] = {
+    **{paced(calls): Load("paced", calls, 6) for calls in CALLS},
+    SATURATED: Load("saturate", 16, 4, warmup_s=1.5),
+    IDLE: Load("idle", 200, 3, drain_s=0),
 }
+KINDS: Final = [COUNTED, *LOADS]
+GROWING: Final = [NATIVE, GATEWAY, ALONE]
+"""The rows that are measured with more than the usual number of calls; the others do not hold them all."""
 
 
 def main() -> None:
-    """Measure row by row, interleaved over the rounds, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
+    """Measure and print the table."""
     names = [gateway.name for gateway in GATEWAYS]
+    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
     parser.add_argument(
         "--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names)
     )
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument(
-        "--rounds", type=int, default=2, help="how often each row is measured (instructions: once)"
+        "--kinds", nargs="*", choices=KINDS, default=KINDS, help="what to measure; none: nothing"
     )
-    parser.add_argument(
-        "--record", type=Path, help="append every measurement to this file, and show all that is in it"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often; instructions and idle calls: once")
+    parser.add_argument("--record", type=Path, help="append to this file, and show everything that is in it")
     arguments = parser.parse_args()
-    measured = []
+    measured: list[Mapping[str, Any]] = []
     if arguments.record and arguments.record.exists():
         measured = [json.loads(line) for line in arguments.record.read_text().splitlines()]
     for kind in arguments.kinds:
-        for number in range(1 if kind == "instructions" else arguments.rounds):
+        for _ in range(1 if kind in (COUNTED, IDLE) else arguments.rounds):
             for gateway in GATEWAYS:
-                if gateway.name in arguments.rows:
-                    measured.append(_measurement(kind, number, gateway))
+                if gateway.name in arguments.rows and _holds(gateway, kind):
+                    measured.append(_measurement(gateway, kind))
                     if arguments.record:
                         with arguments.record.open("a") as record:
                             record.write(json.dumps(measured[-1]) + "\n")
     sys.stdout.write(table(measured) + "\n")
 
 
-def _measurement(kind: str, number: int, gateway: Gateway) -> Mapping[str, Any]:
+def _holds(gateway: Gateway, kind: str) -> bool:
+    return kind not in map(paced, CALLS) or kind == paced(USUAL_CALLS) or gateway.name in GROWING
+
+
+def _measurement(gateway: Gateway, kind: str) -> Mapping[str, Any]:
     try:
-        figures: Mapping[str, Any] = KINDS[kind](gateway)
+        figures = asdict(count_instructions(gateway)) if kind == COUNTED else measure(gateway, LOADS[kind])
     except BenchError as error:
         figures = {"error": str(error)}
-    sys.stderr.write(f"{kind} {number + 1} {gateway.name}: {_brief(figures)}\n")
+    sys.stderr.write(f"{kind}, {gateway.name}: {_brief(figures)}\n")
     return {"at": datetime.now(UTC).isoformat(), "row": gateway.name, "kind": kind, "figures": figures}
 
 
@@ -78,7 +77,6 @@ def _brief(figures: Mapping[str, Any]) -> str:
         "cpu_ms_per_session_s",
         "cpu_us_per_up",
         "rss_kib_per_session",
-        "lost",
         "gen_share",
     )
     known = [f"{name} {figures[name]}" for name in names if name in figures]

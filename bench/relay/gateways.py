@@ -9,6 +9,7 @@ from bench.relay.processes import BUILD
 
 NATIVE: Final = "native relay"
 GATEWAY: Final = "gateway"
+ALONE: Final = "sockets and codec alone"
 
 
 @dataclass(frozen=True, slots=True)

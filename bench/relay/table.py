@@ -1,64 +1,63 @@
-"""The table of the figures, each beside the native relay's of the same run."""
+"""The table, in Markdown, and below it what falls short."""
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
 
-from bench.relay.gateways import NATIVE
+from bench.relay.figures import CALLS, CPU, FIGURES, Figure, Measurements, paced
+from bench.relay.gateways import GATEWAY, NATIVE
 
-Measurements = Sequence[Mapping[str, Any]]
-
-
-def median(measured: Measurements, row: str, kind: str, *path: str) -> float | None:
-    """The median over the rounds of one figure of one row."""
-    values = []
-    for measurement in measured:
-        if (measurement["row"], measurement["kind"]) == (row, kind):
-            figure: Any = measurement["figures"]
-            for name in path:
-                figure = figure.get(name) if isinstance(figure, Mapping) else None
-            if figure is not None:
-                values.append(float(figure))
-    return statistics.median(values) if values else None
+NOISE: Final = 1.05
+"""CPU time of the same program differs this much from one run to the next."""
+WELL_PACED: Final = 0.9
+MOST_LOAD: Final = 0.7
+"""Above this share of a core the load generator is the limit."""
 
 
 def table(measured: Measurements) -> str:
-    """Markdown: a line for each figure, a column for each row measured."""
+    """A line for each figure that was measured, a column for each row."""
     rows = list(dict.fromkeys(str(measurement["row"]) for measurement in measured))
-    lines = [["figure", *rows]]
-    figures: list[tuple[str, tuple[str, ...], int, bool]] = [
-        ("instructions / 20 ms frame", ("instructions", "per_frame"), 0, True),
-        ("CPU ms / call-second", ("paced", "cpu_ms_per_session_s"), 2, True),
-        ("saturated CPU µs / frame", ("saturated", "cpu_us_per_up"), 1, True),
-        ("p50 added ms", ("paced", "both", "p50_ms"), 2, True),
-        ("p99 added ms", ("paced", "both", "p99_ms"), 2, True),
-        ("p99.9 added ms", ("paced", "both", "p999_ms"), 2, True),
-        ("lost", ("paced", "lost"), 0, False),
-        ("reordered", ("paced", "reordered"), 0, False),
-        ("KiB / idle call", ("idle", "rss_kib_per_session"), 0, False),
-        ("KiB / busy call", ("paced", "rss_kib_per_session"), 0, False),
-        ("CPU ms / call-second, 10 calls", ("paced-10", "cpu_ms_per_session_s"), 2, True),
-        ("CPU ms / call-second, 100 calls", ("paced-100", "cpu_ms_per_session_s"), 2, True),
-        ("CPU ms / call-second, 200 calls", ("paced-200", "cpu_ms_per_session_s"), 2, True),
-    ]
     kinds = {measurement["kind"] for measurement in measured}
-    for label, path, digits, has_ratio in figures:
-        if path[0] not in kinds:
-            continue
-        native = median(measured, NATIVE, *path)
-        cells = [label]
-        for row in rows:
-            value = median(measured, row, *path)
-            cell = "-" if value is None else f"{value:,.{digits}f}"
-            if value is not None and native and has_ratio and row != NATIVE:
-                cell += f" (x {value / native:.1f})"
-            cells.append(cell)
-        lines.append(cells)
-    return "\n".join(_markdown(lines))
+    figures = [figure for figure in FIGURES if figure.kind in kinds]
+    lines = [["", "goal", *rows], ["---"] * (len(rows) + 2)]
+    lines += [
+        [figure.label, figure.goal(), *(_cell(figure, measured, row) for row in rows)] for figure in figures
+    ]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    short = [sentence for figure in figures for sentence in figure.shortfalls(measured)]
+    short += [*_rising(measured), *_errors(measured)]
+    return (
+        text
+        + "\n\n"
+        + ("\n".join(f"- {sentence}" for sentence in short) or "Every goal that was measured is reached.")
+    )
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> Iterable[str]:
-    for index, cells in enumerate(lines):
-        yield f"| {' | '.join(cells)} |"
-        if index == 0:
-            yield "|---" * len(cells) + "|"
+def _cell(figure: Figure, measured: Measurements, row: str) -> str:
+    value, ratio = figure.of(measured, row), figure.ratio(measured, row)
+    if value is None:
+        return "-"
+    shown = f"{value:,.{figure.digits}f}"
+    return shown if ratio is None or row == NATIVE else f"{shown} ({ratio:.1f} x)"
+
+
+def _rising(measured: Measurements) -> Iterator[str]:
+    """Where the cost of a call is above that at fewer calls."""
+    costs = [(calls, Figure("", paced(calls), CPU).of(measured, GATEWAY)) for calls in CALLS]
+    known = [(calls, cost) for calls, cost in costs if cost is not None]
+    for (fewer, before), (more, after) in pairwise(known):
+        if after > before * NOISE:
+            yield f"{GATEWAY}: a call costs {after:.2f} ms at {more} calls, {before:.2f} ms at {fewer}"
+
+
+def _errors(measured: Measurements) -> Iterator[str]:
+    """What could not be measured, and what was measured badly."""
+    for measurement in measured:
+        figures = measurement["figures"]
+        where = f"{measurement['row']}, {measurement['kind']}"
+        if "error" in figures:
+            yield f"{where}: {figures['error']}"
+        if figures.get("pace", 1) < WELL_PACED:
+            yield f"{where}: only {figures['pace']:.0%} of the frames kept their pace"
+        if figures.get("gen_share", 0) > MOST_LOAD:
+            yield f"{where}: the load generator was busy {figures['gen_share']:.0%} of the time"
