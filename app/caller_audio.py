@@ -18,11 +18,17 @@ class CallerAudioBuffer:
         self._held = bytearray()
         self._odd_byte = b""
 
+    def __bool__(self) -> bool:
+        """Whether anything waits here."""
+        return bool(self._held or self._odd_byte)
+
     def add(self, data: bytes | memoryview) -> None:
         """Take a frame; an odd byte is kept for the next one. When full, the newest is refused."""
-        data = self._odd_byte + data
-        whole = len(data) - len(data) % 2
-        self._odd_byte = data[whole:]
+        whole = len(data)
+        if self._odd_byte or whole % 2:
+            data = self._odd_byte + data
+            whole = len(data) - len(data) % 2
+            self._odd_byte = data[whole:]
         if len(self._held) + whole > MAX_HELD_BYTES:
             self.refused_bytes += whole
             return

@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
 import typer
 
 from app.config import ClassicAgent, FoundryAgent, Model, Settings, SettingsError, load_settings
 from app.telemetry import configure_logs
-from app.voicelive.connection import (
-    ConnectFailedError,
-    ConnectRefusedError,
-    VoiceLiveClosedError,
-    VoiceLiveConnection,
-    open_http,
-)
+from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
 from app.voicelive.credentials import (
     Credentials,
     SocketCredentials,
@@ -34,6 +27,7 @@ from app.voicelive.credentials import (
 )
 from app.voicelive.endpoint import loggable
 from app.voicelive.events import MalformedEventError, ServiceError, SessionUpdated
+from app.voicelive.handshake import ConnectFailedError, Connector, ConnectRefusedError
 from app.voicelive.session import contradiction, session_update
 
 NETWORK_WAIT_S: Final = 5.0
@@ -78,37 +72,35 @@ def run_doctor(env_file: Path) -> int:
 
 async def examine(settings: Settings, tell: Callable[[Finding], None]) -> bool:
     """Takes every step of a call's opening until one fails; true when none did."""
-    async with open_http() as http:
-        patient = _Patient(settings, http)
-        steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("settings", patient.settings_are_complete),
-            ("name", patient.name_resolves),
-            ("network", patient.network_connects),
-            ("credential", patient.credential_is_there),
-            ("handshake", patient.handshake_is_accepted),
-            ("session", patient.session_is_configured),
-        ]
-        try:
-            for name, step in steps:
-                started = time.perf_counter()
-                try:
-                    found = await step()
-                except _TroubleError as trouble:
-                    tell(Finding(name, trouble.found, trouble.remedy))
-                    return False
-                took_ms = round((time.perf_counter() - started) * 1000)
-                tell(Finding(name, f"{found} ({took_ms} ms)"))
-        finally:
-            await patient.release()
+    patient = _Patient(settings)
+    steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("settings", patient.settings_are_complete),
+        ("name", patient.name_resolves),
+        ("network", patient.network_connects),
+        ("credential", patient.credential_is_there),
+        ("handshake", patient.handshake_is_accepted),
+        ("session", patient.session_is_configured),
+    ]
+    try:
+        for name, step in steps:
+            started = time.perf_counter()
+            try:
+                found = await step()
+            except _TroubleError as trouble:
+                tell(Finding(name, trouble.found, trouble.remedy))
+                return False
+            took_ms = round((time.perf_counter() - started) * 1000)
+            tell(Finding(name, f"{found} ({took_ms} ms)"))
+    finally:
+        await patient.release()
     return True
 
 
 class _Patient:
     """One endpoint under examination; every step needs the ones before it."""
 
-    def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http = http
         parts = urlsplit(settings.endpoint)
         self._host = parts.hostname or ""
         self._tls = parts.scheme == "https"
@@ -187,7 +179,7 @@ class _Patient:
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 self._connection = await VoiceLiveConnection.open(
-                    self._http, self._settings, self._credentials
+                    Connector(), self._settings, self._credentials
                 )
         except ConnectRefusedError as refused:
             raise _TroubleError(
@@ -206,7 +198,7 @@ class _Patient:
         asked = session_update(self._settings)
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
-                await self._connection.send(asked)
+                self._connection.send(asked)
                 applied = await _applied_session(self._connection)
         except VoiceLiveClosedError as closed:
             raise _TroubleError(

@@ -26,7 +26,8 @@ from app.security_headers import SecurityHeaders, add_headers
 from app.server import GatewayServer
 from app.service import VoiceLiveSessionManager
 from app.telemetry import configure_logs
-from app.voicelive.endpoint import open_endpoint
+from app.voicelive.credentials import Credentials
+from app.voicelive.endpoint import VoiceLiveEndpoint
 from app.websocket.listener import CallProtocol, listen
 
 PING_S: Final = 10.0
@@ -52,8 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
         log.info("gateway.starting", **settings.describe())
         for warning in settings.warnings():
             log.warning("settings.warning", message=warning)
-        async with open_endpoint(settings) as (endpoint, credentials), asyncio.TaskGroup() as background:
-            app.state.endpoint = endpoint
+        credentials = Credentials(settings)
+        app.state.endpoint = VoiceLiveEndpoint(settings, credentials)
+        async with asyncio.TaskGroup() as background:
             app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
             keep_fresh = background.create_task(credentials.keep_fresh())
             # What start-up made stays for ever: a full collection need not look at it again.

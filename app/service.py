@@ -234,10 +234,6 @@ class VoiceLiveSessionManager:
             self._conversation.start(session_id, self._settings.max_call_duration_s, self._clock(), token)
         )
 
-    def audio_arrived(self) -> None:
-        """The conversation may have something for the caller."""
-        self._flush_link()
-
     # ------------------------------------------------------------------------------------ the whole call
 
     async def _live(self) -> None:
@@ -283,7 +279,7 @@ class VoiceLiveSessionManager:
             if self._link is None:
                 self.tick()
             self._watch_limits(now)
-            await self._upstream.watch(now)
+            self._upstream.watch(now)
 
     def _watch_limits(self, now: float) -> None:
         if self._upstream.session is not None:
@@ -309,8 +305,7 @@ class VoiceLiveSessionManager:
                 case End(code):
                     self.end(CallEnd(code))
                     return
-        if effects:
-            self._flush_link()
+        self._flush_link()
 
     def _flush_link(self) -> None:
         if self._link is not None:

@@ -5,7 +5,6 @@ on there. What the events mean is the conversation's matter.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from typing import Final, Protocol
@@ -18,9 +17,9 @@ from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
 from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding
 from app.turns import Effect, Send
-from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
+from app.voicelive.connection import VoiceLiveConnection
 from app.voicelive.endpoint import OpeningFailedError, OpenSession, VoiceLiveEndpoint, loggable
-from app.voicelive.events import MalformedEventError, ServiceError
+from app.voicelive.events import MalformedEventError, ServerEvent, ServiceError
 from app.voicelive.session import ClientEvent
 from app.websocket.frame_link import Payload
 
@@ -38,10 +37,7 @@ class AgentSide(Protocol):
         """The first session is configured."""
 
     def perform(self, effects: list[Effect]) -> None:
-        """Carry out what the conversation wants."""
-
-    def audio_arrived(self) -> None:
-        """The conversation may have something for the caller now."""
+        """Carry out what the conversation wants; it may have audio for the caller besides."""
 
     def end(self, end: CallEnd) -> None:
         """The call cannot go on."""
@@ -69,7 +65,8 @@ class Upstream:
         self._clock = asyncio.get_running_loop().time
         self._caller_audio = CallerAudioBuffer()
         self._events: deque[ClientEvent] = deque()
-        self._wake = asyncio.Event()
+        self._sent_bytes = 0
+        self._malformed = 0
         self._busy_since: float | None = None
         self._conversation_id: str | None = None
         self._retried = False
@@ -82,35 +79,50 @@ class Upstream:
         return self._caller_audio.refused_bytes
 
     def hear(self, pcm: Payload, last_in_read: bool) -> None:
-        """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
-        if pcm:
-            self._caller_audio.add(pcm)
+        """Caller speech: PCM16 LE, 24 kHz, mono, any length. It goes on at once where it can.
+
+        What came together goes on together: `last_in_read` is false while more follows at once.
+        """
+        session = self.session
+        if (
+            last_in_read
+            and session is not None
+            and session.connection.writable
+            and not self._caller_audio
+            and not len(pcm) % 2
+        ):
+            if pcm:
+                self._send_audio(session.connection, pcm)
+            return
+        self._caller_audio.add(pcm)
         if last_in_read:
-            self._wake.set()
+            self._flush()
 
     def send(self, event: ClientEvent) -> bool:
-        """Queue an event. False when too many wait already."""
+        """Send an event, or queue it until it can be sent. False when too many wait already."""
         if len(self._events) >= MAX_QUEUED_EVENTS:
             return False
         self._events.append(event)
-        self._wake.set()
+        self._flush()
         return True
 
-    async def run(self) -> None:
-        """Read and write until the call is over; ends it when no session can be had any more."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._talk())
-            tasks.create_task(self._write())
-
-    async def watch(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         """Notice what has taken too long, and what is about to expire."""
-        if self._busy_since is not None and now - self._busy_since > WRITE_TIMEOUT_S:
+        if self.session is None:
+            return
+        if self.session.connection.writable:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = now
+        elif now - self._busy_since > WRITE_TIMEOUT_S:
             self._call.end(CallEnd(ErrorCode.UPSTREAM_LOST))
-        if self.session is not None:
-            await self._foresee_expiry(self.session)
+        self._foresee_expiry(self.session)
 
-    async def _talk(self) -> None:
-        """Open a session and relay its events; when it is lost, take it up again once."""
+    async def run(self) -> None:
+        """Open a session and relay its events; when it is lost, take it up again once.
+
+        Ends the call when no session can be had any more.
+        """
         session = await self._open(None)
         if session is None:
             return
@@ -148,48 +160,56 @@ class Upstream:
 
     async def _relay(self, session: OpenSession) -> int:
         """Carry events to the conversation until the session is over; its close code."""
-        self.session = session
         self._conversation_id = session.conversation_id
+        self._malformed = 0
+        self._sent_bytes = 0
         self._conversation.caller_audio_ms = 0
-        self._wake.set()
-        malformed = 0
+        self._busy_since = None
+        self.session = session
         try:
-            while True:
-                try:
-                    event = await session.connection.receive()
-                except MalformedEventError as error:
-                    malformed += 1
-                    self._log.warning("upstream.malformed_event", reason=str(error))
-                    if malformed > MAX_MALFORMED_EVENTS:
-                        return PROTOCOL_CLOSE_CODES[0]
-                    continue
-                if isinstance(event, ServiceError):
-                    self._log.warning("upstream.error", code=loggable(event.code))
-                self._call.perform(self._conversation.receive_upstream(event, self._clock()))
-                self._call.audio_arrived()
-        except VoiceLiveClosedError as closed:
-            self._log.warning("upstream.closed", code=closed.code)
-            return closed.code
+            self._flush()
+            code = await session.connection.deliver(self)
         finally:
             self.session = None
             await session.connection.close()
+        self._log.warning("upstream.closed", code=code)
+        return code
 
-    async def _write(self) -> None:
-        while True:
-            self._wake.clear()
-            if self.session is not None:
-                self._busy_since = self._clock()
-                with contextlib.suppress(VoiceLiveClosedError):  # the reader is told so, and acts on it
-                    await self._flush(self.session.connection)
-                self._busy_since = None
-            await self._wake.wait()
+    def _flush(self) -> None:
+        """Send what waits, as far as Voice Live keeps up; events go before audio."""
+        if self.session is None:
+            return
+        connection = self.session.connection
+        while self._events and connection.writable:
+            connection.send(self._events.popleft())
+        while connection.writable and (pcm := self._caller_audio.take()):
+            self._send_audio(connection, pcm)
 
-    async def _flush(self, connection: VoiceLiveConnection) -> None:
-        while self._events:
-            await connection.send(self._events.popleft())
-        while pcm := self._caller_audio.take():
-            await connection.send_audio(pcm)
-            self._conversation.caller_audio_ms += len(pcm) // BYTES_PER_MS
+    def _send_audio(self, connection: VoiceLiveConnection, pcm: Payload) -> None:
+        connection.send_audio(pcm)
+        self._sent_bytes += len(pcm)
+        self._conversation.caller_audio_ms = self._sent_bytes // BYTES_PER_MS
+
+    # --------------------------------------------------------------------- called by the connection
+
+    def on_event(self, event: ServerEvent) -> None:
+        """The next event of Voice Live."""
+        if isinstance(event, ServiceError):
+            self._log.warning("upstream.error", code=loggable(event.code))
+        self._call.perform(self._conversation.receive_upstream(event, self._clock()))
+
+    def on_malformed(self, error: MalformedEventError) -> None:
+        """Voice Live sent something that is no event."""
+        self._malformed += 1
+        self._log.warning("upstream.malformed_event", reason=str(error))
+        if self._malformed > MAX_MALFORMED_EVENTS and self.session is not None:
+            self.session.connection.abandon(PROTOCOL_CLOSE_CODES[0])
+
+    def on_writable(self) -> None:
+        """Voice Live has caught up."""
+        self._flush()
+
+    # ----------------------------------------------------------------------------------------- rules
 
     def _may_continue(self, close_code: int | None) -> bool:
         """Whether a new session can take up the conversation where the old one left it."""
@@ -203,7 +223,7 @@ class Upstream:
             case FoundryAgent() | ClassicAgent():
                 return not self._conversation.has_begun
 
-    async def _foresee_expiry(self, session: OpenSession) -> None:
+    def _foresee_expiry(self, session: OpenSession) -> None:
         """Voice Live ends every session some day: move to a fresh one in a pause, or tell the caller."""
         if session.expires_at is None or (left_s := session.expires_at - time.time()) > EXPIRY_NOTICE_S:
             return
@@ -212,7 +232,7 @@ class Upstream:
         elif self._may_continue(None):
             if self._conversation.is_in_pause and not self._handing_over:
                 self._handing_over = True
-                await session.connection.close()
+                session.connection.abandon()
         elif not self._expiry_told:
             self._expiry_told = True
             self._call.perform([Send(SessionEnding("session_expired", round(left_s)))])

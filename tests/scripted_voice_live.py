@@ -1,6 +1,7 @@
 """A Voice Live that does exactly what a test says, on a real socket."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ class ScriptedVoiceLive:
     handshakes: list[web.Request] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     hang: asyncio.Event | None = None
+    requests: "set[asyncio.Task[Any]]" = field(default_factory=set)
     sessions: int = 0
 
     @property
@@ -95,6 +97,8 @@ class ScriptedVoiceLive:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.handshakes.append(request)
+        self.requests.add(request.task)
+        request.task.add_done_callback(self.requests.discard)
         self.called.set()
         if self.hang is not None:
             await self.hang.wait()
@@ -117,6 +121,7 @@ class ScriptedVoiceLive:
 async def scripted_voice_live(
     script: Script | None = None,
     refuse_with: Callable[[web.Request], web.StreamResponse] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ScriptedVoiceLive]:
     """Run one on a free port."""
     service = ScriptedVoiceLive(script, refuse_with)
@@ -124,7 +129,7 @@ async def scripted_voice_live(
     application.router.add_get("/{path:.*}", service.handle)
     runner = web.AppRunner(application, shutdown_timeout=1, handler_cancellation=True)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     service.port = runner.addresses[0][1]
     try:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from app import main as main_module
 from app.config import Settings, settings_from
-from app.voicelive import endpoint as endpoint_module
 from app.voicelive.credentials import Credentials, Token
 from tests.gateway import RawCaller, RunningGateway, running_gateway
 from tests.scripted_voice_live import ScriptedSession, ScriptedVoiceLive, scripted_voice_live
@@ -361,7 +361,7 @@ class TestVoiceLiveIsLost:
         async def mint(_: object) -> Token:
             return Token(SecretStr("token"), int(time.time()) + 3600)
 
-        monkeypatch.setattr(endpoint_module, "Credentials", lambda settings: Credentials(settings, mint))
+        monkeypatch.setattr(main_module, "Credentials", lambda settings: Credentials(settings, mint))
 
 
 class TestVoiceLiveWillExpire:
@@ -394,7 +394,7 @@ class TestVoiceLiveWillExpire:
         async def mint(_: object) -> Token:
             return Token(SecretStr("token"), int(time.time()) + 3600)
 
-        monkeypatch.setattr(endpoint_module, "Credentials", lambda settings: Credentials(settings, mint))
+        monkeypatch.setattr(main_module, "Credentials", lambda settings: Credentials(settings, mint))
 
         async def expires_soon(session: ScriptedSession) -> None:
             await session.configure(expires_at=int(time.time()) + 4)

@@ -1,46 +1,50 @@
 """One Voice Live session as a socket: open, send, receive, close.
 
-The socket is ours (aiohttp, one connector per process) and not the SDK's: the SDK's iterator ends silently
-on every close, its handshake leaks a client session when cancelled, and its typed path costs some ten times
-a plain codec per event. The handshake equals the SDK's, which a test holds.
-
-The agent token of a classic agent travels in the URL, so no URL and no exception text of aiohttp leaves
-this module.
+The socket is ours and not the SDK's: the SDK's iterator ends silently on every close, its handshake leaks a
+client session when cancelled, and its typed path costs some ten times a plain codec per event. Events are
+pushed to their receiver from where the socket reads, and what is sent is written at once: no task and no
+queue lies between.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import aiohttp
 import orjson
-import pybase64
-from yarl import URL
+import picows
 
-from app.config import ClassicAgent, FoundryAgent, Model, Settings
+from app.config import Settings
+from app.voicelive.codec import decode_event, encode_append
 from app.voicelive.credentials import SocketCredentials
-from app.voicelive.events import ServerEvent, parse_server_event
+from app.voicelive.events import MalformedEventError, ServerEvent
+from app.voicelive.handshake import MAX_EVENT_BYTES, Connector, handshake_headers, handshake_url
 
-MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-HEARTBEAT_S: Final = 6
-"""aiohttp pings this often and waits half of it for the pong: a dead peer is found within 9 s."""
 CLOSE_TIMEOUT_S: Final = 0.8
 """Voice Live is given this long to answer our close frame: an open session costs money."""
 
-USER_AGENT: Final = "voice-live-api/0.1"
+WRITE_BUFFER_BYTES: Final = 64 * 1024
+"""About a second of caller speech; beyond it the connection is not `writable`."""
 
+MAX_UNREAD_EVENTS: Final = 64
 
-class ConnectRefusedError(Exception):
-    """Voice Live answered the handshake with `status` instead of upgrading."""
+LOST: Final = 1006
+"""The code of a connection that broke without a close frame."""
 
-    def __init__(self, status: int, retry_after_s: float | None) -> None:
-        super().__init__(f"the handshake was answered with status {status}")
-        self.status = status
-        self.retry_after_s = retry_after_s
+NO_CODE: Final = 1005
+"""The code of a close frame that says none."""
 
+REFUSALS: Final = {
+    picows.WSCloseCode.PROTOCOL_ERROR: 1002,
+    picows.WSCloseCode.INVALID_TEXT: 1007,
+    picows.WSCloseCode.MESSAGE_TOO_BIG: 1009,
+}
+"""With these we close ourselves, because of what the service sent."""
 
-class ConnectFailedError(Exception):
-    """No connection came about: name resolution, network, TLS, or a redirect, which we never follow."""
+TEXT: Final = picows.WSMsgType.TEXT
+BINARY: Final = picows.WSMsgType.BINARY
+CONTINUATION: Final = picows.WSMsgType.CONTINUATION
+CLOSE: Final = picows.WSMsgType.CLOSE
 
 
 class VoiceLiveClosedError(Exception):
@@ -51,67 +55,39 @@ class VoiceLiveClosedError(Exception):
         self.code = code
 
 
-async def _refuse_redirect(
-    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
-) -> None:
-    """`ws_connect` follows redirects and would carry our credentials to wherever one points."""
-    del session, context
-    params.response.close()
-    raise aiohttp.ClientError("redirected")
+class EventReceiver(Protocol):
+    """What `deliver` calls. None of these waits; what one raises ends the connection."""
+
+    def on_event(self, event: ServerEvent) -> None:
+        """The next event, in the order in which the service sent it."""
+
+    def on_malformed(self, error: MalformedEventError) -> None:
+        """A message that is no event; the session goes on."""
+
+    def on_writable(self) -> None:
+        """The service has caught up: the connection is `writable` again."""
 
 
-def open_http() -> aiohttp.ClientSession:
-    """The client session that all calls of the process share: one connector, one resolver, no proxy."""
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(_refuse_redirect)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), trace_configs=[trace], trust_env=False
-    )
+class VoiceLiveConnection(picows.WSListener):
+    """One open Voice Live session. One reader at a time: events are received one by one, or delivered."""
 
+    def __init__(self) -> None:
+        self.writable = False
+        """Whether the service keeps up. Who sends nevertheless makes the buffer grow."""
 
-def handshake_url(
-    settings: Settings, credentials: SocketCredentials, conversation_id: str | None = None
-) -> URL:
-    """The upstream URL with its query. Secret: in classic mode it carries the agent token."""
-    query = {"api-version": settings.api_version}
-    match settings.agent_mode:
-        case ClassicAgent(agent_id, project_name):
-            query |= {"agent-id": agent_id, "agent-project-name": project_name}
-            if credentials.agent_token is not None:
-                query["agent-access-token"] = credentials.agent_token.get_secret_value()
-        case FoundryAgent(agent_name, project_name, agent_version):
-            query |= {"agent-name": agent_name, "agent-project-name": project_name}
-            if agent_version:
-                query["agent-version"] = agent_version
-            if conversation_id:
-                query["conversation-id"] = conversation_id
-        case Model(name):
-            query["model"] = name
-    endpoint = URL(settings.endpoint)
-    scheme = "wss" if endpoint.scheme == "https" else "ws"
-    return endpoint.with_scheme(scheme).joinpath("voice-live", "realtime").with_query(query)
-
-
-def handshake_headers(credentials: SocketCredentials) -> dict[str, str]:
-    """The headers that authenticate the socket. Secret."""
-    headers = {"User-Agent": USER_AGENT}
-    if credentials.api_key is not None:
-        headers["api-key"] = credentials.api_key.get_secret_value()
-    if credentials.bearer is not None:
-        headers["Authorization"] = f"Bearer {credentials.bearer.get_secret_value()}"
-    return headers
-
-
-class VoiceLiveConnection:
-    """One open Voice Live session. One reader at a time; any number of senders."""
-
-    def __init__(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
-        self._socket = socket
+        self._transport: picows.WSTransport
+        self._receiver: EventReceiver | None = None
+        self._unread: deque[ServerEvent | MalformedEventError] = deque()
+        self._arrived = asyncio.Event()
+        self._parts: bytearray | None = None
+        self._code: int | None = None
+        self._error: Exception | None = None
+        self._over = asyncio.Event()
 
     @classmethod
     async def open(
         cls,
-        http: aiohttp.ClientSession,
+        connector: Connector,
         settings: Settings,
         credentials: SocketCredentials,
         conversation_id: str | None = None,
@@ -120,37 +96,26 @@ class VoiceLiveConnection:
 
         Raises ConnectRefusedError, ConnectFailedError.
         """
-        try:
-            socket = await http.ws_connect(
-                handshake_url(settings, credentials, conversation_id),
-                headers=handshake_headers(credentials),
-                max_msg_size=MAX_EVENT_BYTES,
-                heartbeat=HEARTBEAT_S,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
-                compress=0,
-                decode_text=False,
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            raise ConnectRefusedError(error.status, _retry_after_s(error.headers)) from None
-        except (aiohttp.ClientError, OSError, ValueError):
-            raise ConnectFailedError from None
-        return cls(socket)
+        connection = cls()
+        url = handshake_url(settings, credentials, conversation_id)
+        await connector.connect(url, handshake_headers(credentials), connection)
+        return connection
 
-    async def send(self, event: Mapping[str, Any]) -> None:
-        """Send one client event. Raises VoiceLiveClosedError."""
-        await self._send_frame(orjson.dumps(event))
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Send one client event. Never waits. Raises VoiceLiveClosedError."""
+        self._send(orjson.dumps(event))
 
-    async def send_audio(self, pcm: bytes) -> None:
-        """Send caller speech: PCM16 LE, 24 kHz, mono, whole samples. Raises VoiceLiveClosedError."""
-        await self._send_frame(
-            b"".join((b'{"type":"input_audio_buffer.append","audio":"', pybase64.b64encode(pcm), b'"}'))
-        )
+    def send_audio(self, pcm: bytes | memoryview) -> None:
+        """Send caller speech: PCM16 LE, 24 kHz, mono, whole samples. Never waits.
 
-    async def _send_frame(self, data: bytes) -> None:
-        try:
-            await self._socket.send_frame(data, aiohttp.WSMsgType.TEXT)
-        except (ConnectionError, aiohttp.ClientError):
-            raise VoiceLiveClosedError(self._socket.close_code or 1006) from None
+        Raises VoiceLiveClosedError.
+        """
+        self._send(encode_append(pcm))
+
+    def _send(self, data: bytes) -> None:
+        if self._code is not None:
+            raise VoiceLiveClosedError(self._code)
+        self._transport.send(TEXT, data)
 
     async def receive(self) -> ServerEvent:
         """The next event, in the order in which the service sent it.
@@ -158,19 +123,148 @@ class VoiceLiveConnection:
         Raises VoiceLiveClosedError when the session is over, MalformedEventError for a message that is no
         event; after the latter the session goes on.
         """
-        message = await self._socket.receive()
-        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            return parse_server_event(message.data)
-        # CLOSE, CLOSING, CLOSED and ERROR alike: aiohttp keeps the code that counts on the socket.
-        raise VoiceLiveClosedError(self._socket.close_code or 1006)
+        while not self._unread:
+            if self._code is not None:
+                raise VoiceLiveClosedError(self._code)
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._unread.popleft()
+        if not self._unread and self._code is None:
+            self._transport.underlying_transport.resume_reading()
+        if isinstance(event, MalformedEventError):
+            raise event
+        return event
+
+    async def deliver(self, receiver: EventReceiver) -> int:
+        """Push every event to `receiver` until the session is over; its close code.
+
+        Raises what `receiver` raised.
+        """
+        self._receiver = receiver
+        try:
+            while self._unread:
+                self._push(receiver, self._unread.popleft())
+            if self._code is None:
+                self._transport.underlying_transport.resume_reading()
+            await self._over.wait()
+        finally:
+            self._receiver = None
+        if self._error is not None:
+            raise self._error
+        assert self._code is not None  # noqa: S101 (it is over)
+        return self._code
+
+    def abandon(self, code: int = 1000) -> None:
+        """Have `deliver` return this code. The socket is still to be closed."""
+        self._end(code)
 
     async def close(self) -> None:
         """Hang up, within CLOSE_TIMEOUT_S. Never raises for a peer that is gone already."""
-        await self._socket.close()
+        self._transport.send_close(picows.WSCloseCode.OK)  # does nothing where one was sent already
+        self._end(1000)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._transport.wait_disconnected()
+        except (TimeoutError, picows.WSProtocolError):
+            pass
+        finally:
+            self._transport.disconnect(graceful=False)
 
+    # ---------------------------------------------------------------------------- called by the socket
 
-def _retry_after_s(headers: Mapping[str, str] | None) -> float | None:
-    try:
-        return max(0.0, float((headers or {}).get("Retry-After", "")))
-    except ValueError:
-        return None
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        """The handshake is complete."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.writable = True
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        """One frame; its memory is valid during this call only."""
+        try:
+            kind = frame.msg_type
+            if kind is CLOSE:
+                self._answer_close(transport, frame)
+            elif self._code is not None or transport.is_close_frame_sent:
+                pass  # it comes too late; picows passes on even the frame that was too large
+            elif frame.fin and self._parts is None and (kind is TEXT or kind is BINARY):
+                self._on_message(frame.get_payload_as_memoryview())
+            else:
+                self._on_part(transport, frame, kind)
+        except Exception as error:  # noqa: BLE001 - it is raised by `deliver`
+            self._error = error
+            self._end(LOST)
+            transport.disconnect(graceful=False)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        """The connection is gone, cleanly or not."""
+        handshake = transport.close_handshake
+        sent = handshake.sent if handshake is not None else None
+        self._end(REFUSALS.get(sent.code, LOST) if sent is not None else LOST)
+
+    def pause_writing(self) -> None:
+        """More is unsent than WRITE_BUFFER_BYTES."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """The service has taken what was unsent."""
+        if self._code is not None:
+            return
+        self.writable = True
+        if self._receiver is not None:
+            self._receiver.on_writable()
+
+    def _on_message(self, payload: bytes | memoryview) -> None:
+        event: ServerEvent | MalformedEventError
+        try:
+            event = decode_event(payload)
+        except MalformedEventError as error:
+            event = error
+        if self._receiver is not None:
+            self._push(self._receiver, event)
+            return
+        self._unread.append(event)
+        self._arrived.set()
+        if len(self._unread) >= MAX_UNREAD_EVENTS:
+            self._transport.underlying_transport.pause_reading()
+
+    def _on_part(self, transport: picows.WSTransport, frame: picows.WSFrame, kind: picows.WSMsgType) -> None:
+        """Join the fragments of a message, in between which control frames may come."""
+        if kind not in (TEXT, BINARY, CONTINUATION):
+            return
+        if (kind is CONTINUATION) is (self._parts is None):
+            transport.send_close(picows.WSCloseCode.PROTOCOL_ERROR)
+            transport.disconnect()
+            return
+        parts = self._parts = bytearray() if self._parts is None else self._parts
+        if len(parts) + frame.payload_size > MAX_EVENT_BYTES:
+            transport.send_close(picows.WSCloseCode.MESSAGE_TOO_BIG)
+            transport.disconnect()
+            return
+        parts += frame.get_payload_as_memoryview()
+        if frame.fin:
+            self._parts = None
+            self._on_message(memoryview(parts))
+
+    def _push(self, receiver: EventReceiver, event: ServerEvent | MalformedEventError) -> None:
+        if isinstance(event, MalformedEventError):
+            receiver.on_malformed(event)
+        else:
+            receiver.on_event(event)
+
+    def _answer_close(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if not transport.is_close_frame_sent:
+            code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big")
+            if code:
+                transport.send_close(frame.get_close_code())
+            else:
+                transport.send(CLOSE, b"")
+            self._end(code or NO_CODE)
+        transport.disconnect()
+
+    def _end(self, code: int) -> None:
+        """The session is over; the first code counts."""
+        if self._code is None:
+            self._code = code
+            self.writable = False
+            self._over.set()
+            self._arrived.set()

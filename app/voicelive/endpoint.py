@@ -1,23 +1,15 @@
 """The Voice Live endpoint of this process: what its calls share, and how a session is opened."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
 import structlog
 
 from app.config import Settings
 from app.messages import ErrorCode
-from app.voicelive.connection import (
-    ConnectFailedError,
-    ConnectRefusedError,
-    VoiceLiveClosedError,
-    VoiceLiveConnection,
-    open_http,
-)
+from app.voicelive.connection import VoiceLiveClosedError, VoiceLiveConnection
 from app.voicelive.credentials import Credentials, TokenRefusedError, TokenUnavailableError
 from app.voicelive.events import MalformedEventError, ServiceError, SessionUpdated
+from app.voicelive.handshake import ConnectFailedError, Connector, ConnectRefusedError
 from app.voicelive.session import contradiction, session_update
 
 log = structlog.get_logger(__name__)
@@ -50,9 +42,9 @@ class OpenSession:
 class VoiceLiveEndpoint:
     """Opens sessions with the process's one connector and one set of credentials."""
 
-    def __init__(self, settings: Settings, http: aiohttp.ClientSession, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
-        self._http = http
+        self._connector = Connector()
         self._credentials = credentials
 
     async def open_session(self, conversation_id: str | None = None) -> OpenSession:
@@ -83,7 +75,9 @@ class VoiceLiveEndpoint:
         except TokenUnavailableError:
             raise OpeningFailedError(ErrorCode.AUTH_UNAVAILABLE, "Entra is not reachable") from None
         try:
-            return await VoiceLiveConnection.open(self._http, self._settings, credentials, conversation_id)
+            return await VoiceLiveConnection.open(
+                self._connector, self._settings, credentials, conversation_id
+            )
         except ConnectRefusedError as refused:
             if refused.status == 401:
                 self._credentials.forget(credentials)
@@ -96,7 +90,7 @@ class VoiceLiveEndpoint:
     async def _configure(self, connection: VoiceLiveConnection) -> SessionUpdated:
         asked = session_update(self._settings)
         try:
-            await connection.send(asked)
+            connection.send(asked)
             updated = await _next_session_updated(connection)
         except VoiceLiveClosedError as closed:
             raise OpeningFailedError(ErrorCode.UPSTREAM_LOST, str(closed)) from None
@@ -134,11 +128,3 @@ def _code_of_status(status: int) -> ErrorCode:
             return ErrorCode.UPSTREAM_CONFIG
         case _:
             return ErrorCode.UPSTREAM_LOST
-
-
-@asynccontextmanager
-async def open_endpoint(settings: Settings) -> AsyncIterator[tuple[VoiceLiveEndpoint, Credentials]]:
-    """The endpoint for the life of a process."""
-    async with open_http() as http:
-        credentials = Credentials(settings)
-        yield VoiceLiveEndpoint(settings, http, credentials), credentials

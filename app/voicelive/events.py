@@ -178,7 +178,7 @@ ServerEvent = (
 )
 
 
-def parse_server_event(data: bytes | str) -> ServerEvent:
+def parse_server_event(data: bytes | memoryview) -> ServerEvent:
     """Read one event. Raises MalformedEventError."""
     try:
         event = orjson.loads(data)
@@ -213,8 +213,8 @@ def _session_created(event: Mapping[str, Any]) -> SessionCreated:
     return SessionCreated(_text(session, "id"), expires_at if isinstance(expires_at, int) else None)
 
 
-def _audio_delta(event: Mapping[str, Any]) -> AudioDelta:
-    pcm = pybase64.b64decode(_text(event, "delta"), validate=True)
+def audio_delta(event: Mapping[str, Any], pcm: bytes) -> AudioDelta:
+    """The audio delta with these ids. Raises KeyError, TypeError, ValueError."""
     if len(pcm) % 2:
         raise ValueError("half a sample")
     return AudioDelta(_text(event, "response_id"), _text(event, "item_id"), pcm)
@@ -259,7 +259,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], ServerEvent]] = {
         _text(e, "item_id")
     ),
     "response.created": lambda e: ResponseCreated(_text(e["response"], "id")),
-    "response.audio.delta": _audio_delta,
+    "response.audio.delta": lambda e: audio_delta(e, pybase64.b64decode(_text(e, "delta"), validate=True)),
     "response.audio_transcript.delta": lambda e: AgentTranscriptDelta(
         _text(e, "response_id"), _text(e, "delta")
     ),
