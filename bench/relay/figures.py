@@ -91,7 +91,7 @@ FIGURES: Final = (
     Figure("frames lost, saturated", SATURATED, ("gaps",), goals={GATEWAY: 0}),
     Figure("frames reordered", _USUAL, ("reordered",), goals={GATEWAY: 0}),
     Figure(
-        "audio deltas on the codec's fast path, %",
+        "audio deltas on the fast path, %",
         CODEC,
         ("hits_percent",),
         1,

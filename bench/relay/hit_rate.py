@@ -1,7 +1,7 @@
 """How many of the mock's audio deltas the codec decodes without the full parser.
 
-The mock sends the key order and the id lengths of today's service. Nothing is counted in the gateway: its codec
-is run here over what the mock sends.
+The mock sends the key order and the id lengths of today's service. Nothing is counted in the gateway: its
+codec is run here over what the mock sends.
 """
 
 import asyncio
