@@ -17,7 +17,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from app.call_log import Entry
+from app.commands.call_log import Entry
 
 DEFAULT_URL = "ws://127.0.0.1:8000/ws/voice"
 
@@ -47,7 +47,7 @@ def demo(
     ] = 0,
 ) -> None:
     """Run the gateway and the emulator: talk with an agent without a cloud account."""
-    from app.demo import run_demo
+    from app.commands.demo import run_demo
 
     raise typer.Exit(run_demo(host, port, emulator_port))
 
@@ -78,7 +78,7 @@ def call(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Call the gateway with recorded speech, or talk. Exit status 0 when the agent answered."""
-    from app.call import Call, hold
+    from app.commands.call import Call, hold
     from voicelive_client.speech import WavError, read_wav, write_wav
 
     if [file is not None, bool(text), mic].count(True) != 1:
@@ -114,7 +114,7 @@ def doctor(
     env_file: Annotated[Path, typer.Option(help="The file with the settings.")] = Path(".env"),
 ) -> None:
     """Check settings, network, credentials and the service, and say how to mend what is wrong."""
-    from app.doctor import run_doctor
+    from app.commands.doctor import run_doctor
 
     raise typer.Exit(run_doctor(env_file))
 
@@ -126,7 +126,7 @@ def main() -> None:
 
 def _talk(url: str, *, as_json: bool) -> None:
     """A call through the sound device, until either side ends it."""
-    from app.talk import talk
+    from app.commands.talk import talk
     from voicelive_client.sound_device import SoundDeviceError
 
     failure = None

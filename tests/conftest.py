@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.modes import gateway_for, model
+from tests.played_gateway import start_gateway
 from tests.processes import EmulatorProcess, GatewayProcess, emulator_process
+
+__all__ = ["start_gateway"]
 
 
 @pytest.fixture(autouse=True)

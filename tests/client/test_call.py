@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from tests.client.conftest import Gateway, StartGateway
+from tests.played_gateway import Gateway, StartGateway
 from voicelive_client import (
     AgentAudio,
     AgentAudioEnd,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.client.conftest import Gateway, StartGateway
+from tests.played_gateway import Gateway, StartGateway
 from voicelive_client import CallClosedError, VoiceLiveCall
 from voicelive_client.microphone import Microphone
 from voicelive_client.speech import FRAME_BYTES

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.client.conftest import Gateway, StartGateway
+from tests.played_gateway import Gateway, StartGateway
 from voicelive_client import (
     AgentAudioEnd,
     ClearPlayback,

@@ -13,8 +13,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from app.config import Settings
-from tests.client.conftest import Gateway
 from tests.gateway import running_gateway
+from tests.played_gateway import Gateway
 from tests.scripted_voice_live import ScriptedSession, scripted_voice_live
 from tests.test_service import audio_delta, response_created, response_done, says
 from voicelive_client import (

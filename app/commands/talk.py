@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.call_log import CallLog, Entry
+from app.commands.call_log import CallLog, Entry
 from voicelive_client import CallClosedError, VoiceLiveCall
 from voicelive_client.sound_device import SoundDevice, open_sound_device
 

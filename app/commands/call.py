@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from app.call_log import CallLog, Entry
+from app.commands.call_log import CallLog, Entry
 from app.messages import BYTES_PER_MS
 from voicelive_client import AgentAudio, CallClosedError, Event, PlayoutClock, Reconnecting, VoiceLiveCall
 from voicelive_client.microphone import Microphone

@@ -11,9 +11,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from app.call import Call, CallResult, hold
-from app.call_log import Entry
-from tests.client.conftest import Gateway, StartGateway
+from app.commands.call import Call, CallResult, hold
+from app.commands.call_log import Entry
+from tests.played_gateway import Gateway, StartGateway
 from voicelive_client.speech import FRAME_BYTES, read_wav, write_wav
 
 VOICE = b"\x10\x20" * 480
@@ -23,7 +23,7 @@ COMMAND = Path(sys.executable).with_name("voice-live")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.call.QUIET_S", 0.2)
+    monkeypatch.setattr("app.commands.call.QUIET_S", 0.2)
 
 
 @dataclass
@@ -129,7 +129,7 @@ async def test_a_caller_in_a_hurry_speaks_into_the_greeting(start_gateway: Start
 async def test_an_agent_that_waits_for_the_caller_is_spoken_to(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.call.GREETING_WAIT_S", 0.1)
+    monkeypatch.setattr("app.commands.call.GREETING_WAIT_S", 0.1)
 
     async def script(gateway: Gateway) -> None:
         agent = Agent(gateway)
@@ -163,7 +163,7 @@ async def test_a_typed_turn_is_answered(start_gateway: StartGateway) -> None:
 async def test_an_agent_that_never_answers_is_a_failure(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.call.ANSWER_WAIT_S", 0.5)
+    monkeypatch.setattr("app.commands.call.ANSWER_WAIT_S", 0.5)
 
     async def script(gateway: Gateway) -> None:
         agent = Agent(gateway)
@@ -182,7 +182,7 @@ async def test_an_agent_that_never_answers_is_a_failure(
 async def test_the_last_turn_must_be_answered_too(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.call.ANSWER_WAIT_S", 0.5)
+    monkeypatch.setattr("app.commands.call.ANSWER_WAIT_S", 0.5)
 
     async def script(gateway: Gateway) -> None:
         agent = Agent(gateway)

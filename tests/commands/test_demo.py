@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.demo import demo_settings
+from app.commands.demo import demo_settings
 from tests.speech_data import human_clips
 from voicelive_client.speech import read_wav
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import Gateway, StartGateway
+from tests.played_gateway import Gateway, StartGateway
 from voicelive_client import AgentAudio, ClearPlayback, HoldPlayback, Reconnecting, ResumePlayback
 from voicelive_client.sound_device import Loudspeaker
 

@@ -1,6 +1,6 @@
 """What is told of a call, in virtual time."""
 
-from app.call_log import CallLog, Entry
+from app.commands.call_log import CallLog, Entry
 from voicelive_client import (
     AgentAudio,
     AgentText,

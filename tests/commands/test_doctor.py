@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from app.commands.doctor import Finding, examine
 from app.config import Settings
-from app.doctor import Finding, examine
 from tests.processes import EmulatorProcess, emulator_process
 from tests.scripted_voice_live import ScriptedSession, ScriptedVoiceLive, scripted_voice_live
 
