@@ -13,18 +13,22 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.config_admission import admission_warnings, find_admission_problems
 from app.config_checks import Problem, SettingsError, find_problems
-from app.config_lists import Hosts, Networks, Origins
+from app.config_lists import Hosts, KeyHashes, Networks, Origins
 
 __all__ = ["Problem", "Settings", "SettingsError", "load_settings", "settings_from"]
 
 VoiceType = Literal["azure-custom", "azure-standard", "openai", "azure-realtime-native"]
 VadType = Literal["server_vad", "azure_semantic_vad", "azure_semantic_vad_multilingual"]
 InterruptionPolicyName = Literal["service", "gateway"]
+ClientAuth = Literal["open", "ticket"]
 AppEnvironment = Literal["development", "production"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
-SPOKEN_TEXTS: Final = ("greeting_text", "reprompt_text", "goodbye_text")
+UNTOLD: Final = ("greeting_text", "reprompt_text", "goodbye_text", "ticket_api_key_hashes")
+"""Of these the log says only whether they are set."""
+
 CLASSIC_API_VERSION: Final = "2025-10-01"
 CURRENT_API_VERSION: Final = "2026-07-15"
 
@@ -145,9 +149,20 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
     # Who may call
+    client_auth: ClientAuth = Field("open", description="open or ticket")
     allowed_origins: Origins = Field((), description="origins such as https://shop.example.com")
     trusted_hosts: Hosts = Field((), description="host names such as voice.example.com, without a port")
     trusted_proxies: Networks = Field((), description="addresses or ranges such as 10.0.0.0/8")
+    ticket_ttl_s: int = Field(30, ge=1, le=30, description="seconds from 1 to 30")
+    ticket_api_key_hashes: KeyHashes = Field((), description="the SHA-256 of each API key, in hexadecimal")
+    ticket_jwt_key: SecretStr | None = Field(None, description="the key that your tokens are signed with")
+    ticket_jwks_url: str | None = Field(None, description="the https address of your public keys")
+    ticket_jwt_audience: str | None = Field(None, description="the audience that your tokens name")
+    ticket_jwt_issuer: str | None = Field(None, description="the issuer that your tokens name")
+    max_calls_per_subject: int = Field(5, ge=0, le=100_000, description="a number of calls, 0 for no limit")
+    max_calls_per_address: int = Field(0, ge=0, le=100_000, description="a number of calls, 0 for no limit")
+    daily_minutes_per_subject: int = Field(0, ge=0, le=1440, description="minutes up to 1440, 0 for no limit")
+    admission_store_file: Path | None = Field(None, description="the path of a file that may be written")
 
     # Limits
     max_calls: int = Field(100, ge=1, le=100_000, description="a number of calls from 1 to 100000")
@@ -210,11 +225,11 @@ class Settings(BaseSettings):
         return self.input_transcription_model or ("whisper-1" if self.is_native_realtime else "azure-speech")
 
     def describe(self) -> dict[str, object]:
-        """The effective configuration for the log: no secret, of spoken texts only whether they are set."""
+        """The effective configuration for the log: no secret."""
         described: dict[str, object] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if isinstance(value, SecretStr) or name in SPOKEN_TEXTS:
+            if isinstance(value, SecretStr) or name in UNTOLD:
                 value = "(set)" if value else None
             if isinstance(value, tuple):
                 value = [str(item) for item in value]
@@ -237,6 +252,7 @@ class Settings(BaseSettings):
             found.append("AZURE_VOICELIVE_PROJECT_NAME is unused: a model has no project.")
         if self.greeting_text and not self.enable_proactive_greeting:
             found.append("GREETING_TEXT is unused: ENABLE_PROACTIVE_GREETING is false.")
+        found += admission_warnings(self)
         return found
 
 
@@ -293,7 +309,8 @@ def _checked(build: Callable[..., Settings], values: Mapping[str, Any]) -> Setti
         # The defaults stand in for what is malformed, so that the other problems can be told at once.
         defaults = {name: Settings.model_fields[name].default for name in malformed}
         settings = build(**{**values, **defaults})
-    others = [p for p in find_problems(settings) if p.variable.lower() not in malformed]
+    found = (*find_problems(settings), *find_admission_problems(settings))
+    others = [problem for problem in found if problem.variable.lower() not in malformed]
     problems = [*malformed.values(), *others]
     if problems:
         raise SettingsError(problems, _mode_note(settings))

@@ -1,12 +1,15 @@
 """Settings that are lists: comma-separated in the environment, each item checked and brought to one form."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from app.admission.addresses import Network, parse_network
 from app.admission.origins import host_name, parse_origin
+
+_SHA_256: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def _items(value: object) -> list[str]:
@@ -35,6 +38,14 @@ def _networks(value: object) -> tuple[Network, ...]:
     return tuple(network for network in networks if network)
 
 
+def _key_hashes(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    if any(_SHA_256.fullmatch(item) is None for item in items):
+        raise ValueError("a SHA-256 is 64 hexadecimal digits")
+    return tuple(item.lower() for item in items)
+
+
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+KeyHashes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_key_hashes)]

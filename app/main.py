@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Final
 
 import structlog
@@ -15,7 +16,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from app import page
-from app.admission import Refusal, decision
+from app.admission import Refusal, decision, ticket_office
+from app.admission.assembly import open_admission
+from app.admission.decision import Handshake
+from app.admission.doorkeeper import Doorkeeper
 from app.admission.hosts import TrustedHosts
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
@@ -55,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
             log.warning("settings.warning", message=warning)
         credentials = Credentials(settings)
         app.state.endpoint = VoiceLiveEndpoint(settings, credentials)
-        async with asyncio.TaskGroup() as background:
+        async with open_admission(settings, lifecycle) as admission, asyncio.TaskGroup() as background:
+            app.state.doorkeeper = admission.doorkeeper
+            app.state.ticket_office = admission.ticket_office
             app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
             keep_fresh = background.create_task(credentials.keep_fresh())
             # What start-up made stays for ever: a full collection need not look at it again.
@@ -87,16 +93,26 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/ready", responses={503: {"description": "starting or draining"}})
     def ready() -> JSONResponse:
-        """New calls are welcome."""
+        """New calls are welcome; `ticket_required` where each needs a ticket."""
         is_ready = lifecycle.phase is Phase.READY
-        return JSONResponse({"status": lifecycle.phase.value}, status_code=200 if is_ready else 503)
+        answer: dict[str, object] = {"status": lifecycle.phase.value}
+        if settings.client_auth == "ticket":
+            answer["ticket_required"] = True
+        return JSONResponse(answer, status_code=200 if is_ready else 503)
 
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
-    # The client's modules, and `/ready`, for pages of other origins that may call.
-    app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins)
+    # Pages of other origins that may call need the client's modules, `/ready`, and perhaps tickets.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+    )
     app.add_middleware(TrustedHosts, trusted=settings.trusted_hosts)
     app.add_middleware(SecurityHeaders)
     app.websocket("/ws/voice")(voice)
+    if settings.client_auth == "ticket":
+        app.include_router(ticket_office.router)
     app.include_router(page.router)
     app.mount("/static", page.PageFiles(), name="static")
     return app
@@ -118,31 +134,58 @@ def settings_of(websocket: WebSocket) -> Settings:
 
 
 async def voice(websocket: WebSocket, settings: Annotated[Settings, Depends(settings_of)]) -> None:
-    """One call: admit, accept, run."""
-    lifecycle: Lifecycle = websocket.app.state.lifecycle
-    calls: Calls[VoiceLiveSessionManager] = websocket.app.state.calls
+    """One socket of a caller: of a new call, or of one that was lost."""
     handshake = decision.read_handshake(websocket.scope, settings.trusted_proxies)
-    refusal = decision.refuse_stranger(
-        handshake, trusted_hosts=settings.trusted_hosts, allowed_origins=settings.allowed_origins
-    )
-    lost_call = None
-    if refusal is None and handshake.resume_token is not None:
-        lost_call = calls.claim(handshake.resume_token)
-        refusal = None if lost_call is not None else decision.UNKNOWN_TOKEN
-    elif refusal is None:
-        refusal = decision.refuse_by_load(lifecycle.phase, lifecycle.live_calls, settings.max_calls)
-    if refusal is not None:
-        log.info("call.refused", code=refusal.code.value, reason=refusal.reason)
-        await websocket.send_denial_response(
-            JSONResponse(refusal.body, status_code=refusal.status, headers=refusal.headers)
-        )
+    if handshake.resume_token is None:
+        await begin_call(websocket, settings, handshake)
+    else:
+        await resume_call(websocket, handshake, handshake.resume_token)
+
+
+async def begin_call(websocket: WebSocket, settings: Settings, handshake: Handshake) -> None:
+    """Admit, accept, run."""
+    state = websocket.app.state
+    doorkeeper: Doorkeeper = state.doorkeeper
+    lifecycle: Lifecycle = state.lifecycle
+    admitted = await doorkeeper.admit(handshake)
+    if isinstance(admitted, Refusal):
+        await refuse(websocket, admitted)
+        return
+    release = partial(doorkeeper.release, admitted)
+    campaign = {"campaign": admitted.grant.campaign} if admitted.grant else {}
+    with lifecycle.call(), structlog.contextvars.bound_contextvars(**campaign):
+        try:
+            await websocket.accept(handshake.subprotocol)
+            limited = settings.model_copy(update={"max_call_duration_s": admitted.max_duration_s})
+            manager = VoiceLiveSessionManager(websocket, limited)
+        except BaseException:
+            release()
+            raise
+        await manager.run(release)
+
+
+async def resume_call(websocket: WebSocket, handshake: Handshake, token: str) -> None:
+    """A lost call goes on. Its token stands for whatever admitted it; the page must be one that may call."""
+    state = websocket.app.state
+    doorkeeper: Doorkeeper = state.doorkeeper
+    lifecycle: Lifecycle = state.lifecycle
+    calls: Calls[VoiceLiveSessionManager] = state.calls
+    refusal = doorkeeper.refuse_stranger(handshake)
+    lost_call = calls.claim(token) if refusal is None else None
+    if lost_call is None:
+        await refuse(websocket, refusal or decision.UNKNOWN_TOKEN)
         return
     with lifecycle.call():
         await websocket.accept(handshake.subprotocol)
-        if lost_call is not None:
-            await lost_call.resume(websocket)
-        else:
-            await VoiceLiveSessionManager(websocket, settings).run()
+        await lost_call.resume(websocket)
+
+
+async def refuse(websocket: WebSocket, refusal: Refusal) -> None:
+    """Answer the handshake with plain HTTP."""
+    log.info("call.refused", code=refusal.code.value, reason=refusal.reason)
+    await websocket.send_denial_response(
+        JSONResponse(refusal.body, status_code=refusal.status, headers=refusal.headers)
+    )
 
 
 def serve(settings: Settings) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -91,12 +92,13 @@ class VoiceLiveSessionManager:
         self._lost_call = contextlib.ExitStack()
         self._resume_token: str | None = None
 
-    async def run(self) -> None:
-        """Run the call. Returns when this caller's socket is done with."""
+    async def run(self, when_over: Callable[[], None] = lambda: None) -> None:
+        """Run the call, and `when_over` after it. Returns when this caller's socket is done with."""
         if self._started:
             raise RuntimeError("a session manager runs one call")
         self._started = True
         call = self._calls.start(self, self._live)
+        call.add_done_callback(lambda _: when_over())
         await self._attach(self._websocket)
         if self._over.done():
             await asyncio.wait([call])

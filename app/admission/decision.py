@@ -7,6 +7,8 @@ from typing import Any, Final
 from app.admission import addresses, origins
 from app.admission.addresses import Network
 from app.admission.refusals import Refusal
+from app.admission.store import Exceeded
+from app.admission.tickets import TICKET_PREFIX, Grant, bearer_of, is_ticket
 from app.lifecycle import Phase
 from app.messages import PROTOCOL, ErrorCode
 
@@ -15,6 +17,11 @@ FULL: Final = Refusal(ErrorCode.CAPACITY, "MAX_CALLS")
 UNKNOWN_HOST: Final = Refusal(ErrorCode.BAD_REQUEST, "host")
 FOREIGN_ORIGIN: Final = Refusal(ErrorCode.FORBIDDEN, "origin")
 UNKNOWN_TOKEN: Final = Refusal(ErrorCode.UNAUTHORIZED, "resume token")
+NO_TICKET: Final = Refusal(ErrorCode.UNAUTHORIZED, "no ticket")
+UNKNOWN_TICKET: Final = Refusal(ErrorCode.UNAUTHORIZED, "ticket unknown, used or expired")
+FOREIGN_TICKET: Final = Refusal(ErrorCode.FORBIDDEN, "ticket of another origin")
+NO_ORIGIN: Final = Refusal(ErrorCode.FORBIDDEN, "no origin")
+NO_STORE: Final = Refusal(ErrorCode.STORAGE_UNAVAILABLE, "store")
 
 RESUME_PREFIX: Final = "resume."
 
@@ -27,24 +34,32 @@ class Handshake:
     hosts: Sequence[str]
     origins: Sequence[str]
     own_origin: str | None
+    authorizations: Sequence[str]
     subprotocols: Sequence[str]
 
     @property
     def resume_token(self) -> str | None:
         """The token with which a client wants to take up its lost call, offered as a subprotocol."""
-        return next(
-            (
-                name.removeprefix(RESUME_PREFIX)
-                for name in self.subprotocols
-                if name.startswith(RESUME_PREFIX)
-            ),
-            None,
-        )
+        return next(iter(self._offered(RESUME_PREFIX)), None)
+
+    @property
+    def ticket(self) -> str | None:
+        """The one ticket that is shown, in whichever way; None where there is none, or several."""
+        shown = [*self.bearers, *self._offered(TICKET_PREFIX)]
+        return shown[0] if len(shown) == 1 and is_ticket(shown[0]) else None
+
+    @property
+    def bearers(self) -> list[str]:
+        """What is shown in `Authorization`; other schemes than Bearer are a proxy's business."""
+        return [bearer for value in self.authorizations if (bearer := bearer_of(value)) is not None]
 
     @property
     def subprotocol(self) -> str | None:
         """Our subprotocol where the client offers it; a client that offers none is served without."""
         return PROTOCOL if PROTOCOL in self.subprotocols else None
+
+    def _offered(self, prefix: str) -> list[str]:
+        return [name.removeprefix(prefix) for name in self.subprotocols if name.startswith(prefix)]
 
 
 def read_handshake(scope: Any, trusted_proxies: Sequence[Network]) -> Handshake:
@@ -59,6 +74,7 @@ def read_handshake(scope: Any, trusted_proxies: Sequence[Network]) -> Handshake:
         hosts=hosts,
         origins=_headers(scope, b"origin"),
         own_origin=origins.own_origin(scheme, hosts[0]) if len(hosts) == 1 else None,
+        authorizations=_headers(scope, b"authorization"),
         subprotocols=scope["subprotocols"],
     )
 
@@ -81,6 +97,31 @@ def refuse_stranger(
     ):
         return FOREIGN_ORIGIN
     return None
+
+
+def refuse_without_ticket(handshake: Handshake) -> Refusal | None:
+    """Whether no ticket is shown as it must be: by a page among the subprotocols, else in `Authorization`."""
+    if handshake.ticket is None:
+        return NO_TICKET
+    if not handshake.origins and not handshake.bearers:
+        return NO_ORIGIN
+    return None
+
+
+def refuse_grant(handshake: Handshake, grant: Grant) -> Refusal | None:
+    """Whether the ticket is another page's.
+
+    Of a client that sends no `Origin` this is not asked: it is no browser, and could send any.
+    """
+    if handshake.origins and grant.origin != handshake.origins[0]:
+        return FOREIGN_TICKET
+    return None
+
+
+def refuse_by_count(exceeded: Exceeded, seconds_to_midnight: int) -> Refusal:
+    """The limit of a subject or an address is reached; minutes are free again at midnight, UTC."""
+    tomorrow = exceeded is Exceeded.SUBJECT_MINUTES
+    return Refusal(ErrorCode.RATE_LIMITED, exceeded.value, seconds_to_midnight if tomorrow else None)
 
 
 def refuse_by_load(phase: Phase, live_calls: int, max_calls: int) -> Refusal | None:

@@ -7,11 +7,13 @@ from app.messages import CATALOGUE, ErrorCode
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A plain HTTP answer. `reason` is for the log alone."""
+    """A plain HTTP answer. `reason` is for the log; `message` is a sentence of ours that says more."""
 
     code: ErrorCode
     reason: str = ""
     retry_after_s: int | None = None
+    message: str | None = None
+    param: str | None = None
 
     @property
     def status(self) -> int:
@@ -21,7 +23,9 @@ class Refusal:
     @property
     def body(self) -> dict[str, dict[str, str]]:
         """The JSON body."""
-        return {"error": {"code": self.code.value, "message": CATALOGUE[self.code].message}}
+        message = self.message or CATALOGUE[self.code].message
+        param = {"param": self.param} if self.param else {}
+        return {"error": {"code": self.code.value, "message": message, **param}}
 
     @property
     def headers(self) -> dict[str, str]:
