@@ -53,7 +53,7 @@ def run_demo(host: str, port: int, emulator_port: int) -> int:
     return 0
 
 
-def demo_settings(emulator_port: int, api_key: str) -> Settings:
+def demo_settings(emulator_port: int, api_key: str, host: str = "127.0.0.1") -> Settings:
     """The gateway's settings for an emulator on this machine."""
     return settings_from(
         {
@@ -62,6 +62,7 @@ def demo_settings(emulator_port: int, api_key: str) -> Settings:
             "azure_voicelive_model": "gpt-4.1",
             "azure_voicelive_voice_type": "azure-standard",
             "azure_voicelive_voice_name": "en-US-AndrewNeural",
+            "app_host": host,
             "log_level": "WARNING",
             "resume_window_s": 15,
         }
@@ -91,7 +92,7 @@ async def _serve(emulator: Process, listening: socket.socket, api_key: str) -> s
     emulator_port = await _ready_port(emulator)
     if emulator_port is None:
         return "The emulator did not start."  # its own line says why
-    settings = demo_settings(emulator_port, api_key)
+    settings = demo_settings(emulator_port, api_key, listening.getsockname()[0])
     configure_logs(settings.log_level)
     server = make_server(settings)
     host, port = listening.getsockname()[:2]
