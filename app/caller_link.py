@@ -34,7 +34,7 @@ class LinkClosedError(Exception):
 class CallSide(Protocol):
     """What a link needs of its call. None of these waits."""
 
-    def hear(self, pcm: Payload, last_in_read: bool) -> None:
+    def hear(self, pcm: Payload, last_in_read: bool, /) -> None:
         """Caller speech, any length; a memoryview is valid during this call only.
 
         `last_in_read` is false while more that came with it follows at once; with empty `pcm` there is
@@ -46,6 +46,9 @@ class CallSide(Protocol):
 
     def complain(self, bad: BadMessageError) -> None:
         """A message that could not be understood."""
+
+    def flooded(self) -> None:
+        """The client sends more messages than any client needs; the rest is not read."""
 
     def tick(self) -> None:
         """Time has passed."""
@@ -63,6 +66,9 @@ class CallerLink:
     def __init__(self, frames: FrameLink, call: CallSide) -> None:
         self.busy_since: float | None = None
         """Since when there is more to send than the client takes: how far it is behind."""
+
+        self.on_binary = call.hear
+        """A binary message of the client: speech, without a stop in between."""
 
         self._frames = frames
         self._call = call
@@ -130,26 +136,25 @@ class CallerLink:
 
     # ------------------------------------------------------------------------------- called by the socket
 
-    def on_frame(self, payload: Payload, is_text: bool, last_in_read: bool) -> None:
-        """One message of the client."""
-        if not is_text:
-            self._call.hear(payload, last_in_read)
-            return
+    def on_text(self, payload: Payload) -> None:
+        """A text message of the client."""
         try:
             message = parse_client_message(payload)
         except BadMessageError as bad:
             self._call.complain(bad)
+            return
+        if isinstance(message, CallerAudio):
+            self._call.hear(message.pcm, False)
         else:
-            if isinstance(message, CallerAudio):
-                self._call.hear(message.pcm, last_in_read)
-                return
             self._call.receive(message)
-        if last_in_read:
-            self._call.hear(b"", True)
 
     def on_writable(self) -> None:
         """The client has caught up."""
         self.flush()
+
+    def on_flood(self) -> None:
+        """The client sends too much."""
+        self._call.flooded()
 
     # ------------------------------------------------------------------------------------------- the timer
 

@@ -32,7 +32,8 @@ from app.service import VoiceLiveSessionManager
 from app.telemetry import configure_logs
 from app.voicelive.credentials import Credentials
 from app.voicelive.endpoint import VoiceLiveEndpoint
-from app.websocket.listener import CallProtocol, listen
+from app.websocket.call_protocol import CallProtocol
+from app.websocket.listener import listen
 
 PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""

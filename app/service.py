@@ -39,7 +39,7 @@ from app.recent import RecentTranscripts
 from app.turns import Effect, End, Send, SendUpstream
 from app.upstream import Upstream
 from app.voicelive.session import greeting, say
-from app.websocket.frame_link import AsgiLink, Payload
+from app.websocket.frame_link import Payload, link_of
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ class VoiceLiveSessionManager:
 
     async def _attach(self, websocket: WebSocket) -> None:
         """Serve one socket of the caller until it closes, is replaced, or the call is over."""
-        link = CallerLink(AsgiLink(websocket), self)
+        link = CallerLink(link_of(websocket), self)
         self._link = link
         close_code = None
         try:
@@ -164,7 +164,7 @@ class VoiceLiveSessionManager:
         else:
             self.end(CallEnd(None, caller_left=True))
 
-    def hear(self, pcm: Payload, last_in_read: bool) -> None:
+    def hear(self, pcm: Payload, last_in_read: bool, /) -> None:
         """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
         self._upstream.hear(pcm, last_in_read)
 
@@ -181,6 +181,10 @@ class VoiceLiveSessionManager:
             ErrorCode.BAD_REQUEST, fatal=False, ref=self._call_id, param=bad.param, message=bad.message
         )
         self.perform([Send(complaint)])
+
+    def flooded(self) -> None:
+        """The client sends too many messages."""
+        self.end(CallEnd(ErrorCode.RATE_LIMITED))
 
     def next_outgoing(self) -> bytes | ServerMessage | None:
         """What goes to the caller now: messages overtake audio, and audio keeps its pace."""

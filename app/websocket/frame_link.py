@@ -19,18 +19,28 @@ NO_CODE: Final = 1005
 """The code of a close frame that says none."""
 
 
+EXTENSION: Final = "voice_live.frames"
+"""Our ASGI extension: its value in the scope holds the FrameLink of this WebSocket as `link`."""
+
+
 class FrameReceiver(Protocol):
     """What a link calls. None of these waits; what one raises ends the link."""
 
-    def on_frame(self, payload: Payload, is_text: bool, last_in_read: bool) -> None:
-        """One message of the client. A memoryview is valid during this call only.
+    def on_binary(self, payload: Payload, last_in_read: bool, /) -> None:
+        """A binary message of the client. A memoryview is valid during this call only.
 
-        `last_in_read` is false while more that came with it follows at once. An empty binary frame may stand
-        for "that was the last".
+        `last_in_read` is false while more that came with it follows at once. After other messages an empty
+        binary one may stand for "that was the last".
         """
+
+    def on_text(self, payload: Payload) -> None:
+        """A text message of the client, in UTF-8; never the last of a read."""
 
     def on_writable(self) -> None:
         """The client has caught up: the link is `writable` again."""
+
+    def on_flood(self) -> None:
+        """The client sends too many messages. None of what it sent beyond that is delivered."""
 
 
 class FrameLink(Protocol):
@@ -71,6 +81,12 @@ class FrameLink(Protocol):
 
 class LinkLostError(Exception):
     """The client is gone."""
+
+
+def link_of(websocket: WebSocket) -> FrameLink:
+    """The link of an accepted WebSocket: direct where the server offers that, else over ASGI."""
+    extension = (websocket.scope.get("extensions") or {}).get(EXTENSION)
+    return extension["link"] if extension else AsgiLink(websocket)
 
 
 class AsgiLink:
@@ -147,9 +163,10 @@ class AsgiLink:
                 return
             data = message.get("bytes")
             if data is not None:
-                receiver.on_frame(data, is_text=False, last_in_read=True)
+                receiver.on_binary(data, True)
             else:
-                receiver.on_frame((message.get("text") or "").encode(), is_text=True, last_in_read=True)
+                receiver.on_text((message.get("text") or "").encode())
+                receiver.on_binary(b"", True)
 
     async def _write(self, receiver: FrameReceiver) -> None:
         while True:

@@ -4,15 +4,11 @@ A caller on a slow link would otherwise find old speech in the kernel's send buf
 79 s of it were measured with the system's defaults.
 """
 
-import asyncio
 import socket
-from typing import Final, cast
-
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from typing import Final
 
 SEND_BUFFER_BYTES: Final = 32 * 1024
 NOT_SENT_BYTES: Final = 16 * 1024
-WRITE_BUFFER_BYTES: Final = 16 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -26,17 +22,3 @@ def listen(host: str, port: int) -> socket.socket:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
     return listener
-
-
-class CallProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, which waits as soon as a little is unsent."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by uvicorn at the upgrade."""
-        cast(asyncio.Transport, transport).set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by uvicorn, which itself reports a lost connection just as an empty close frame (1005)."""
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        super().connection_lost(exc)
