@@ -1,0 +1,98 @@
+"""What a process holds, counted from outside the code that holds it: what a call took must come back."""
+
+import asyncio
+import gc
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from app.service import VoiceLiveSessionManager
+
+SETTLE_S = 5.0
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Census:
+    """Everything of which a call could leave something behind."""
+
+    tasks: int
+    sockets: int
+    files: int
+    threads: int
+    calls: int
+
+    def beyond(self, baseline: "Census") -> dict[str, int]:
+        """What is more than at the baseline, by name."""
+        return {
+            name: count - before
+            for name, count in vars(self).items()
+            if count > (before := vars(baseline)[name])
+        }
+
+
+def census() -> Census:
+    """Count now, in this process and event loop."""
+    kinds: Counter[str] = Counter()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            kinds[str(descriptor.readlink()).partition(":")[0]] += 1
+    return Census(
+        tasks=len(asyncio.all_tasks()),
+        sockets=kinds["socket"],
+        files=kinds.total(),
+        threads=threading.active_count(),
+        calls=sum(isinstance(thing, VoiceLiveSessionManager) for thing in gc.get_objects()),
+    )
+
+
+async def settled(baseline: Census) -> None:
+    """Wait until nothing is left of what came after the baseline; fails after SETTLE_S."""
+    end = time.monotonic() + SETTLE_S
+    # A fault of the machine is no leak: only what stays is.
+    while left := census().beyond(baseline):
+        if time.monotonic() > end:
+            tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
+            raise AssertionError(f"left behind: {left}; tasks: {tasks}")
+        await asyncio.sleep(_LOOK_EVERY_S)
+        gc.collect()
+
+
+class _Keep(logging.Handler):
+    """Keeps what libraries and asyncio report."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def no_fault_of_ours() -> Iterator[None]:
+    """Fails when anything was logged meanwhile that only a fault in the gateway can cause."""
+    keep = _Keep()
+    logging.getLogger().addHandler(keep)
+    try:
+        with capture_logs() as ours:
+            yield
+            gc.collect()
+    finally:
+        logging.getLogger().removeHandler(keep)
+    for entry in ours:
+        assert not entry.get("exc_info"), f"a traceback: {entry}"
+        assert entry["event"] != "call.failed", entry
+        assert entry.get("reason") != "internal", entry
+    for record in keep.records:
+        text = record.getMessage()
+        assert "never retrieved" not in text, text
+        assert "was destroyed" not in text, text
+        assert record.exc_info is None, f"a traceback: {text} {record.exc_info}"
