@@ -18,7 +18,8 @@ from tests.test_service import audio_delta, response_created, response_done
 from tests.virtual_call import speech
 
 COMPRESSED_TIMERS: dict[str, float] = {
-    "HEARTBEAT_S": 0.6,
+    "PING_AFTER_S": 1.5,
+    "PONG_WITHIN_S": 1.5,
     "PING_S": 5.0,
     "SLOW_CONSUMER_S": 0.5,
     "WATCH_PERIOD_S": 0.1,
@@ -153,7 +154,7 @@ class Scene:
             await self.agent.hears()
             await caller.until("status", status="listening")
         elif phase is Phase.SPEAKING:
-            self.response_id = await self.agent.begins(2000)
+            self.response_id = await self.agent.begins(800)
             await caller.until("status", status="agent_speaking")
         else:
             await caller.send(type="end")
