@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     azure_authority_host: str = Field(
         "https://login.microsoftonline.com", description="the https address of the sign-in service"
     )
+    upstream_allowed_hosts: Hosts = Field(
+        (), description="host names such as voice.internal.example, without a port"
+    )
 
     # Voice
     azure_voicelive_voice_type: VoiceType = Field(

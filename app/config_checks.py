@@ -1,11 +1,11 @@
 """What must be set, what may not be set together, what is unsafe. Pure: settings in, problems out."""
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+
+from app.upstream_addresses import SIGN_IN_HOSTS, VOICE_LIVE_DOMAINS, fault_of
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -39,14 +39,7 @@ def find_problems(settings: "Settings") -> Iterator[Problem]:
     """Everything that is missing, contradictory or unsafe in settings whose values are well formed."""
     yield from _missing(settings)
     yield from _contradictions(settings)
-    yield from _bad_address(
-        "AZURE_VOICELIVE_ENDPOINT",
-        settings.azure_voicelive_endpoint,
-        "https://your-resource.services.ai.azure.com",
-    )
-    yield from _bad_address(
-        "AZURE_AUTHORITY_HOST", settings.azure_authority_host, "https://login.microsoftonline.com"
-    )
+    yield from _bad_addresses(settings)
     yield from _bad_instructions(settings.azure_voicelive_instructions_file)
 
 
@@ -100,33 +93,27 @@ def _contradictions(settings: "Settings") -> Iterator[Problem]:
         )
 
 
-def _bad_address(variable: str, address: str | None, example: str) -> Iterator[Problem]:
-    """A plain-text address would carry credentials in the open, so only loopback may be `http`."""
-    if not address:
-        return
-    remedy = f"Set it to an address such as {example}."
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        yield Problem(variable, "is not an address.", remedy)
-        return
-    if parts.scheme not in ("http", "https") or not host:
-        yield Problem(variable, "is not an https address.", remedy)
-    elif parts.username is not None or parts.query or parts.fragment:
-        yield Problem(variable, "carries more than scheme, host, port and path.", remedy)
-    elif parts.scheme == "http" and not is_loopback(host):
-        yield Problem(variable, "is plain http, which would send credentials in the open.", remedy)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _bad_addresses(settings: "Settings") -> Iterator[Problem]:
+    allowed = settings.upstream_allowed_hosts
+    checks = [
+        (
+            "AZURE_VOICELIVE_ENDPOINT",
+            fault_of(
+                settings.azure_voicelive_endpoint or "https://localhost",
+                domains=VOICE_LIVE_DOMAINS,
+                allowed_hosts=allowed,
+            ),
+            "https://your-resource.services.ai.azure.com",
+        ),
+        (
+            "AZURE_AUTHORITY_HOST",
+            fault_of(settings.azure_authority_host, hosts=SIGN_IN_HOSTS, allowed_hosts=allowed),
+            "https://login.microsoftonline.com",
+        ),
+    ]
+    for variable, fault, example in checks:
+        if fault is not None:
+            yield Problem(variable, fault, f"Set it to an address such as {example}.")
 
 
 def _bad_instructions(file: Path | None) -> Iterator[Problem]:
