@@ -1,8 +1,8 @@
 """Where credentials may be sent: Azure, this machine, and the hosts that the operator names. Pure.
 
-A wrong or forged address would hand the API key, the client secret and the callers' speech to a stranger, so it
-is refused before anything is sent. The form is checked by one strict pattern: no two readers of an address can
-then disagree about its host.
+A wrong or forged address would hand the API key, the client secret and the callers' speech to a stranger, so
+it is refused before anything is sent. The form is checked by one strict pattern: no two readers of an address
+can then disagree about its host.
 """
 
 import ipaddress
@@ -22,7 +22,6 @@ VOICE_LIVE_DOMAINS: Final = (
     "openai.azure.us",
     "api.cognitive.microsoft.us",
     "cognitiveservices.azure.cn",
-    "openai.azure.cn",
     "api.cognitive.azure.cn",
 )
 """A resource is a host below one of these."""
@@ -52,7 +51,7 @@ class Address:
 
 
 def parse(address: str) -> Address | None:
-    """None for what is not plainly scheme, host and perhaps port and path: no user, no query, no white space."""
+    """None for what is not plainly scheme, host and perhaps port and path: no user, no query, no space."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         return None
@@ -87,8 +86,8 @@ def fault_of(
 ) -> str | None:
     """What is wrong with this address, or None.
 
-    It must be a host below `domains` or one of `hosts`, with https on its usual port; or one of `allowed_hosts`,
-    with https on any port; or this machine.
+    It must be a host below `domains` or one of `hosts`, with https on its usual port; or one of
+    `allowed_hosts`, with https on any port; or this machine.
     """
     parsed = parse(address)
     if parsed is None:
