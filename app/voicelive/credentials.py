@@ -19,7 +19,9 @@ from app.redaction import REDACTOR
 SCOPE: Final = "https://ai.azure.com/.default"
 """The scope that Foundry agents and Voice Live accept (azure-ai-voicelive 1.3.1 asks for the same)."""
 
-MINT_TIMEOUT_S: Final = 10
+MINT_TIMEOUT_S: Final = 5
+"""For a caller to have a token, whether it is minted now or another caller's is waited for."""
+
 MARGIN_S: Final = 60
 RENEW_AHEAD_S: Final = 120
 RETRY_S: Final = 30
@@ -69,6 +71,8 @@ async def mint(principal: ServicePrincipal) -> Token:
         authority=principal.authority_host,
         # Without it the library first asks Microsoft's directory about an authority that it does not know.
         disable_instance_discovery=True,
+        # A proxy of the environment would see the secret. The library follows no redirects here.
+        use_env_settings=False,
     )
     async with credential:
         try:
@@ -100,6 +104,8 @@ class Credentials:
         self._wall_clock = wall_clock
         self._minting = asyncio.Lock()
         self._token: Token | None = None
+        self._failures = 0
+        self._failure: type[TokenRefusedError | TokenUnavailableError] = TokenUnavailableError
         self._needed_s = settings.max_call_duration_s + MARGIN_S
 
     async def for_socket(self) -> SocketCredentials:
@@ -151,8 +157,24 @@ class Credentials:
         principal = self._settings.service_principal
         if principal is None:
             raise TokenRefusedError
-        async with self._minting:
-            if self._token is None or self._remaining_s() < (needed_s or self._needed_s):
-                self._token = await self._mint(principal)
-                log.info("token.minted", lifetime_s=int(self._remaining_s()))
-            return self._token.value
+        failures_before = self._failures
+        try:
+            async with asyncio.timeout(MINT_TIMEOUT_S), self._minting:
+                if self._failures > failures_before:
+                    # What was waited for has failed: the next attempt is for those who come later.
+                    raise self._failure
+                if self._token is None or self._remaining_s() < (needed_s or self._needed_s):
+                    self._token = await self._attempt(principal)
+                return self._token.value
+        except TimeoutError:
+            raise TokenUnavailableError from None
+
+    async def _attempt(self, principal: ServicePrincipal) -> Token:
+        try:
+            token = await self._mint(principal)
+        except (TokenRefusedError, TokenUnavailableError) as failure:
+            self._failures += 1
+            self._failure = type(failure)
+            raise
+        log.info("token.minted", lifetime_s=int(token.expires_at - self._wall_clock()))
+        return token

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.config import ServicePrincipal, settings_from
+from app.voicelive import credentials as credentials_module
 from app.voicelive.credentials import (
     Credentials,
     SocketCredentials,
@@ -25,6 +26,7 @@ class TokenEndpoint:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
+        self.asked = 0
         self.minted = 0
         self.has_minted = asyncio.Event()
         self.lifetime_s = LIFETIME_S
@@ -33,6 +35,7 @@ class TokenEndpoint:
         self.fails_with: Exception | None = None
 
     async def mint(self, _: ServicePrincipal) -> Token:
+        self.asked += 1
         await self.gate.wait()
         if self.fails_with is not None:
             raise self.fails_with
@@ -157,3 +160,77 @@ async def test_nobody_there_is_unavailable_and_not_refused() -> None:
 
 def test_failures_carry_no_text() -> None:
     assert str(TokenRefusedError()) == str(TokenUnavailableError()) == ""
+
+
+async def test_callers_who_wait_for_the_same_token_share_its_failure() -> None:
+    endpoint = TokenEndpoint()
+    endpoint.fails_with = TokenUnavailableError()
+    credentials = endpoint.credentials(AGENT)
+    endpoint.gate.clear()
+    attempts = 0
+
+    async def call() -> None:
+        nonlocal attempts
+        with pytest.raises(TokenUnavailableError):
+            await credentials.for_socket()
+        attempts += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(50):
+            tasks.create_task(call())
+        await asyncio.sleep(0)
+        endpoint.gate.set()
+    assert attempts == 50
+    assert endpoint.asked == 1
+    endpoint.fails_with = None
+    assert token_of(await credentials.for_socket()) == "token-1"
+
+
+async def test_a_caller_who_leaves_takes_nobody_along() -> None:
+    endpoint = TokenEndpoint()
+    credentials = endpoint.credentials(AGENT)
+    endpoint.gate.clear()
+    async with asyncio.TaskGroup() as tasks:
+        leaves = tasks.create_task(credentials.for_socket())
+        await asyncio.sleep(0)
+        stays = tasks.create_task(credentials.for_socket())
+        await asyncio.sleep(0)
+        leaves.cancel()
+        await asyncio.sleep(0)
+        endpoint.gate.set()
+    assert token_of(stays.result()) == "token-1"
+
+
+async def test_a_token_endpoint_that_does_not_answer_costs_five_seconds_for_all_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials_module, "MINT_TIMEOUT_S", 0.2)
+    endpoint = TokenEndpoint()
+    endpoint.gate.clear()
+    credentials = endpoint.credentials(AGENT)
+    started_at = asyncio.get_running_loop().time()
+    results = await asyncio.gather(*(credentials.for_socket() for _ in range(10)), return_exceptions=True)
+    assert {type(result) for result in results} == {TokenUnavailableError}
+    assert asyncio.get_running_loop().time() - started_at < 1.0
+
+
+async def test_no_proxy_of_the_environment_sees_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = 0
+
+    async def proxy(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, address)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with server:
+        principal = ServicePrincipal("tenant", "client", SecretStr("secret"), "https://localhost:1")
+        with pytest.raises(TokenUnavailableError):
+            async with asyncio.timeout(30):
+                await mint(principal)
+    assert seen == 0
