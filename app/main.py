@@ -59,8 +59,11 @@ def create_app(settings: Settings) -> FastAPI:
         for warning in settings.warnings():
             log.warning("settings.warning", message=warning)
         credentials = Credentials(settings)
-        app.state.endpoint = VoiceLiveEndpoint(settings, credentials)
-        async with open_admission(settings, lifecycle) as admission, asyncio.TaskGroup() as background:
+        app.state.endpoint = endpoint = VoiceLiveEndpoint(settings, credentials)
+        async with (
+            open_admission(settings, lifecycle, lambda: endpoint.circuit.retry_after_s) as admission,
+            asyncio.TaskGroup() as background,
+        ):
             app.state.doorkeeper = admission.doorkeeper
             app.state.ticket_office = admission.ticket_office
             app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
@@ -92,14 +95,16 @@ def create_app(settings: Settings) -> FastAPI:
         """The process lives."""
         return {"status": "healthy"}
 
-    @app.get("/ready", responses={503: {"description": "starting or draining"}})
+    @app.get("/ready", responses={503: {"description": "starting, draining or misconfigured"}})
     def ready() -> JSONResponse:
         """New calls are welcome; `ticket_required` where each needs a ticket."""
-        is_ready = lifecycle.phase is Phase.READY
-        answer: dict[str, object] = {"status": lifecycle.phase.value}
+        status = lifecycle.phase.value
+        if lifecycle.phase is Phase.READY and app.state.endpoint.circuit.is_misconfigured:
+            status = "misconfigured"
+        answer: dict[str, object] = {"status": status}
         if settings.client_auth == "ticket":
             answer["ticket_required"] = True
-        return JSONResponse(answer, status_code=200 if is_ready else 503)
+        return JSONResponse(answer, status_code=200 if status == Phase.READY.value else 503)
 
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
     # Pages of other origins that may call need the client's modules, `/ready`, and perhaps tickets.

@@ -17,9 +17,10 @@ from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
 from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding
 from app.turns import Effect, Send
-from app.voicelive.connection import VoiceLiveConnection
-from app.voicelive.endpoint import OpeningFailedError, OpenSession, VoiceLiveEndpoint, loggable
+from app.voicelive.connection import PROTOCOL_CLOSE_CODES, VoiceLiveConnection
+from app.voicelive.endpoint import OpenSession, VoiceLiveEndpoint, loggable
 from app.voicelive.events import MalformedEventError, ServerEvent, ServiceError
+from app.voicelive.opening import OpeningFailedError
 from app.voicelive.session import ClientEvent
 from app.websocket.frame_link import Payload
 
@@ -27,7 +28,6 @@ WRITE_TIMEOUT_S: Final = 5.0
 MAX_QUEUED_EVENTS: Final = 1_000
 MAX_MALFORMED_EVENTS: Final = 10
 EXPIRY_NOTICE_S: Final = 60
-PROTOCOL_CLOSE_CODES: Final = (1002, 1003, 1007, 1009)
 
 
 class AgentSide(Protocol):
@@ -144,16 +144,11 @@ class Upstream:
 
     async def _open(self, conversation_id: str | None) -> OpenSession | None:
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                session = await self._endpoint.open_session(conversation_id)
+            session = await self._endpoint.open_session(conversation_id)
         except OpeningFailedError as failed:
             self._log.error("upstream.not_opened", reason=failed.reason)
             retry_after_ms = int(failed.retry_after_s * 1000) if failed.retry_after_s else None
             self._call.end(CallEnd(failed.code, retry_after_ms=retry_after_ms))
-            return None
-        except TimeoutError:
-            self._log.error("upstream.not_opened", reason="CONNECT_TIMEOUT_S has passed")
-            self._call.end(CallEnd(ErrorCode.UPSTREAM_LOST))
             return None
         self._log.info("upstream.opened", session_id=loggable(session.session_id))
         return session
@@ -161,7 +156,6 @@ class Upstream:
     async def _relay(self, session: OpenSession) -> int:
         """Carry events to the conversation until the session is over; its close code."""
         self._conversation_id = session.conversation_id
-        self._malformed = 0
         self._sent_bytes = 0
         self._conversation.caller_audio_ms = 0
         self._busy_since = None

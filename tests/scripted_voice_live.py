@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 from app.config import Settings, settings_from
 
 Script = Callable[["ScriptedSession"], Awaitable[None]]
+Refuse = Callable[[web.Request], web.StreamResponse | None]
 
 
 @dataclass
@@ -65,10 +66,10 @@ class ScriptedSession:
 
 @dataclass
 class ScriptedVoiceLive:
-    """The server: `script` plays each session; `refuse_with` answers the handshake instead."""
+    """The server: `script` plays each session; `refuse_with` may answer a handshake instead."""
 
     script: Script | None = None
-    refuse_with: Callable[[web.Request], web.StreamResponse] | None = None
+    refuse_with: Refuse | None = None
     port: int = 0
     handshakes: list[web.Request] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -102,8 +103,8 @@ class ScriptedVoiceLive:
         self.called.set()
         if self.hang is not None:
             await self.hang.wait()
-        if self.refuse_with is not None:
-            return self.refuse_with(request)
+        if self.refuse_with is not None and (refusal := self.refuse_with(request)) is not None:
+            return refusal
         socket = web.WebSocketResponse(max_msg_size=16 * 1024 * 1024)
         await socket.prepare(request)
         self.sessions += 1
@@ -120,7 +121,7 @@ class ScriptedVoiceLive:
 @asynccontextmanager
 async def scripted_voice_live(
     script: Script | None = None,
-    refuse_with: Callable[[web.Request], web.StreamResponse] | None = None,
+    refuse_with: Refuse | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ScriptedVoiceLive]:
     """Run one on a free port."""

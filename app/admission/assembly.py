@@ -1,7 +1,7 @@
 """The parts of admission for these settings, and the tasks that they need beside the calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,10 +23,15 @@ class Admission:
 
 
 @asynccontextmanager
-async def open_admission(settings: Settings, lifecycle: Lifecycle) -> AsyncIterator[Admission]:
-    """Open the store; when the calls are over, give back what they held. Raises StoreError."""
+async def open_admission(
+    settings: Settings, lifecycle: Lifecycle, upstream_retry_after_s: Callable[[], float | None]
+) -> AsyncIterator[Admission]:
+    """Open the store; when the calls are over, give back what they held. Raises StoreError.
+
+    `upstream_retry_after_s` says when Voice Live is worth another attempt; None: now.
+    """
     store = SqliteStore(settings.admission_store_file)
-    doorkeeper = Doorkeeper(settings, store, lifecycle)
+    doorkeeper = Doorkeeper(settings, store, lifecycle, upstream_retry_after_s)
     url = settings.ticket_jwks_url
     public_keys = FetchedKeys(url) if url and settings.client_auth == "ticket" else None
     operators = Operators(

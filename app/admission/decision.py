@@ -1,5 +1,6 @@
 """The rules of admission. Pure: what a caller shows and what is live in, a refusal or None out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -124,10 +125,17 @@ def refuse_by_count(exceeded: Exceeded, seconds_to_midnight: int) -> Refusal:
     return Refusal(ErrorCode.RATE_LIMITED, exceeded.value, seconds_to_midnight if tomorrow else None)
 
 
-def refuse_by_load(phase: Phase, live_calls: int, max_calls: int) -> Refusal | None:
-    """Whether this process takes no more calls now."""
+def refuse_by_load(
+    phase: Phase, live_calls: int, max_calls: int, upstream_retry_after_s: float | None
+) -> Refusal | None:
+    """Whether this process takes no more calls now.
+
+    `upstream_retry_after_s`: when Voice Live is worth another attempt; None: now.
+    """
     if phase is not Phase.READY:
         return NOT_READY
     if live_calls >= max_calls:
         return FULL
+    if upstream_retry_after_s is not None:
+        return Refusal(ErrorCode.UPSTREAM_BUSY, "circuit open", math.ceil(upstream_retry_after_s))
     return None

@@ -6,6 +6,7 @@ process. Nothing here reaches Voice Live or its credentials.
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,10 +41,17 @@ class Admitted:
 class Doorkeeper:
     """One for each process. Live calls count for LEASE_TTL_S at most without `keep_leases`."""
 
-    def __init__(self, settings: Settings, store: AdmissionStore, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: AdmissionStore,
+        lifecycle: Lifecycle,
+        upstream_retry_after_s: Callable[[], float | None],
+    ) -> None:
         self._settings = settings
         self._store = store
         self._lifecycle = lifecycle
+        self._upstream_retry_after_s = upstream_retry_after_s
         self._limits = CallLimits(
             per_subject=settings.max_calls_per_subject,
             per_address=settings.max_calls_per_address,
@@ -81,7 +89,10 @@ class Doorkeeper:
         if isinstance(admitted, Refusal):
             return admitted
         refusal = decision.refuse_by_load(
-            self._lifecycle.phase, self._lifecycle.live_calls, self._settings.max_calls
+            self._lifecycle.phase,
+            self._lifecycle.live_calls,
+            self._settings.max_calls,
+            self._upstream_retry_after_s(),
         )
         if refusal is not None:
             self.release(admitted)

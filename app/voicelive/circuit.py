@@ -14,7 +14,7 @@ from interlock import CircuitBreaker, CircuitOpenError, Config, State, WindowTyp
 from interlock.protocols import CoreEventListener
 
 from app.messages import ErrorCode
-from app.voicelive.opening import OpeningFailedError
+from app.voicelive.opening import NoTokenError, OpeningFailedError
 
 WINDOW_S: Final = 10
 MIN_ATTEMPTS: Final = 5
@@ -58,6 +58,7 @@ class Circuit(CoreEventListener):
             clock=_Clock(clock),
             classifier=_Failures(),
             listener=self,
+            unreachable_exceptions=(NoTokenError,),
         )
 
     @property

@@ -34,6 +34,9 @@ LOST: Final = 1006
 NO_CODE: Final = 1005
 """The code of a close frame that says none."""
 
+PROTOCOL_CLOSE_CODES: Final = (1002, 1003, 1007, 1009)
+"""One of the two sides did not understand the other: another attempt would end in the same way."""
+
 REFUSALS: Final = {
     picows.WSCloseCode.PROTOCOL_ERROR: 1002,
     picows.WSCloseCode.INVALID_TEXT: 1007,

@@ -21,7 +21,7 @@ from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.voicelive.credentials import SocketCredentials
 
 USER_AGENT: Final = "voice-live-api/0.1"
-MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+MAX_EVENT_BYTES: Final = 1024 * 1024
 
 PING_AFTER_S: Final = 6
 PONG_WITHIN_S: Final = 2.5
@@ -50,6 +50,10 @@ class ConnectRefusedError(Exception):
 
 class ConnectFailedError(Exception):
     """No connection came about: name resolution, network, TLS, or a redirect, which we never follow."""
+
+
+class UntrustedError(ConnectFailedError):
+    """The endpoint's certificate is not trusted, or is for another host."""
 
 
 def handshake_url(
@@ -134,6 +138,8 @@ class Connector:
             complete = transport.response is not None
         except picows.WSInvalidStatusError as error:
             raise _refusal(error) from None
+        except ssl.SSLCertVerificationError:
+            raise UntrustedError from None
         except (picows.WSError, OSError, ValueError):
             raise ConnectFailedError from None
         finally:

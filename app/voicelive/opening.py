@@ -42,6 +42,10 @@ class OpeningFailedError(Exception):
         self.again_in_s = again_in_s
 
 
+class NoTokenError(OpeningFailedError):
+    """Voice Live was not even asked."""
+
+
 def nobody_there(reason: str) -> OpeningFailedError:
     """The endpoint could not be reached, or has a fault of its own."""
     return OpeningFailedError(ErrorCode.UPSTREAM_LOST, reason, again_in_s=random.uniform(*PAUSE_S))  # noqa: S311 (no secret)
@@ -65,10 +69,18 @@ def refused(
             return nobody_there(reason)
 
 
-async def attempt_twice(open_session: Callable[[], Awaitable[Opened]]) -> Opened:
-    """Make a second attempt where that is safe. Raises OpeningFailedError, of the last attempt."""
+async def attempt_twice(open_session: Callable[[], Awaitable[Opened]], left_s: Callable[[], float]) -> Opened:
+    """Make a second attempt where that is safe and `left_s` allows it.
+
+    Raises OpeningFailedError, of the last attempt.
+    """
+
+    def worth_it(error: BaseException) -> bool:
+        again_in_s = _again_in_s(error)
+        return again_in_s is not None and again_in_s < left_s()
+
     attempts = AsyncRetrying(
-        retry=retry_if_exception(lambda error: _again_in_s(error) is not None),
+        retry=retry_if_exception(worth_it),
         wait=_pause,
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,

@@ -86,12 +86,23 @@ class TestSecondAttempt:
             raise OpeningFailedError(LOST, f"attempt {made}", again_in_s=0.0)
 
         with pytest.raises(OpeningFailedError, match="attempt 2"):
-            await attempt_twice(always)
+            await attempt_twice(always, lambda: 10.0)
         assert made == 2
+
+    async def test_there_must_be_time_for_it(self) -> None:
+        made = 0
+
+        async def always() -> str:
+            nonlocal made
+            made += 1
+            raise OpeningFailedError(LOST, f"attempt {made}", again_in_s=0.5)
+
+        with pytest.raises(OpeningFailedError, match="attempt 1"):
+            await attempt_twice(always, lambda: 0.4)
 
     async def test_other_errors_are_not_for_it(self) -> None:
         with pytest.raises(ZeroDivisionError):
-            await attempt_twice(self.divide)
+            await attempt_twice(self.divide, lambda: 10.0)
 
     async def divide(self) -> float:
         return 1 / 0
