@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from app.config_checks import Problem, is_loopback
+from app.config_checks import Problem
+from app.upstream_addresses import is_loopback
 
 if TYPE_CHECKING:
     from app.config import Settings

@@ -70,7 +70,7 @@ class ScriptedVoiceLive:
 
     script: Script | None = None
     refuse_with: Refuse | None = None
-    port: int = 0
+    port: int = 1
     handshakes: list[web.Request] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     hang: asyncio.Event | None = None
