@@ -49,6 +49,8 @@ _LIMITLESS: Final = {
 GATEWAYS: Final = (
     Gateway(NATIVE, f"{BUILD}/native_relay --port {{port}} --upstream-port {{upstream}}"),
     Gateway(GATEWAY, f"{sys.executable} -m app.main", _LIMITLESS),
+    Gateway(ALONE, f"{sys.executable} -m bench.relay.sockets_gateway", _LIMITLESS),
+    Gateway("gateway, plain ASGI", f"{sys.executable} -m bench.relay.plain_gateway", _LIMITLESS),
     Gateway("SDK, typed", f"{sys.executable} -m bench.relay.typed_gateway", _LIMITLESS, counted_calls=1),
     Gateway(
         "TCP proxy",
