@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from app import page
 from app.admission import Refusal, decision, ticket_office
@@ -39,7 +38,6 @@ PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""
 
 SHUTDOWN_TIMEOUT_S: Final = 5
-MIN_COMPRESSED_BYTES: Final = 1024
 
 EXIT_BAD_SETTINGS: Final = 2
 EXIT_CANNOT_LISTEN: Final = 1
@@ -106,7 +104,6 @@ def create_app(settings: Settings) -> FastAPI:
             answer["ticket_required"] = True
         return JSONResponse(answer, status_code=200 if status == Phase.READY.value else 503)
 
-    app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
     # Pages of other origins that may call need the client's modules, `/ready`, and perhaps tickets.
     app.add_middleware(
         CORSMiddleware,
@@ -120,7 +117,6 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.client_auth == "ticket":
         app.include_router(ticket_office.router)
     app.include_router(page.router)
-    app.mount("/static", page.PageFiles(), name="static")
     return app
 
 
