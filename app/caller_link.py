@@ -12,15 +12,13 @@ from app.messages import (
     encode_server_message,
     parse_client_message,
 )
+from app.pacer import STEP_S, Alarm, Pacer
 from app.websocket.frame_link import LOST, FrameLink, LinkLostError, Payload
 
 __all__ = ["LOST", "CallSide", "CallerLink", "LinkClosedError", "close_code_of"]
 
 CLOSE_TIMEOUT_S: Final = 15.0
 """A client on a slow link needs this long to read what is on its way before the terminal message."""
-
-TIMER_STEP_S: Final = 0.001
-"""Event loops keep time in milliseconds."""
 
 
 class LinkClosedError(Exception):
@@ -63,7 +61,7 @@ class CallSide(Protocol):
 class CallerLink:
     """Carries frames between one socket and its call; the call says `flush` when it has something to send."""
 
-    def __init__(self, frames: FrameLink, call: CallSide) -> None:
+    def __init__(self, frames: FrameLink, call: CallSide, pacer: Pacer) -> None:
         self.busy_since: float | None = None
         """Since when there is more to send than the client takes: how far it is behind."""
 
@@ -75,7 +73,8 @@ class CallerLink:
         self._loop = asyncio.get_running_loop()
         self._running = False
         self._flushing = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._pacer = pacer
+        self._alarm: Alarm | None = None
 
     async def run(self) -> None:
         """Serve the socket until it is closed. Raises LinkClosedError, as the only one of a group."""
@@ -85,9 +84,7 @@ class CallerLink:
             code = await self._frames.serve(self)
         finally:
             self._running = False
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._wake_at(None)
         raise LinkClosedError(code)
 
     def flush(self) -> None:
@@ -156,21 +153,22 @@ class CallerLink:
         """The client sends too much."""
         self._call.flooded()
 
-    # ------------------------------------------------------------------------------------------- the timer
+    # ------------------------------------------------------------------------------------------- the alarm
 
     def _wake_at(self, at: float | None) -> None:
-        """See to it that `flush` runs at this time; a timer that rings too early is set anew then."""
-        if at is None or not self._running:
-            return
-        at = max(at, self._loop.time() + TIMER_STEP_S)
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._on_timer)
+        """See to it that `flush` runs at this time, or a little before and then again."""
+        alarm = self._alarm
+        if at is None:
+            if alarm is not None:
+                alarm.cancel()
+                self._alarm = None
+        elif alarm is None or at < alarm.at:
+            if alarm is not None:
+                alarm.cancel()
+            self._alarm = self._pacer.call_at(max(at, self._loop.time() + STEP_S), self._on_alarm)
 
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_alarm(self) -> None:
+        self._alarm = None
         try:
             self.flush()
         except Exception as error:  # noqa: BLE001 - it is raised by `run`

@@ -3,9 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-Call = TypeVar("Call")
+WATCH_PERIOD_S: Final = 0.5
+WATCHED_AT_ONCE: Final = 20
+"""So many calls are looked at before the event loop gets its turn."""
+
+
+class Watched(Protocol):
+    """What can be watched."""
+
+    def watch(self, now: float) -> None:
+        """Look for what has taken too long. Never waits and never raises."""
+
+
+Call = TypeVar("Call", bound=Watched)
 
 
 class Calls(Generic[Call]):
@@ -31,6 +43,16 @@ class Calls(Generic[Call]):
         self._running[task] = call
         task.add_done_callback(self._running.pop)
         return task
+
+    async def watch(self) -> None:
+        """Look at every call once in a while, one task for all of them. Runs until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(WATCH_PERIOD_S)
+            for number, call in enumerate(self.live, start=1):
+                call.watch(clock())
+                if number % WATCHED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def cancel(self) -> None:
         """The process ends now: cut every call that is left."""

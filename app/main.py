@@ -24,6 +24,7 @@ from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.lifecycle import Lifecycle, Phase
 from app.messages import MAX_MESSAGE_BYTES, ErrorCode
+from app.pacer import Pacer
 from app.redaction import REDACTOR
 from app.security_headers import SecurityHeaders, add_headers
 from app.server import GatewayServer
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
             log.warning("settings.warning", message=warning)
         credentials = Credentials(settings)
         app.state.endpoint = endpoint = VoiceLiveEndpoint(settings, credentials)
+        app.state.pacer = Pacer()
         async with (
             open_admission(settings, lifecycle, lambda: endpoint.circuit.retry_after_s) as admission,
             asyncio.TaskGroup() as background,
@@ -65,13 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.doorkeeper = admission.doorkeeper
             app.state.ticket_office = admission.ticket_office
             app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
-            keep_fresh = background.create_task(credentials.keep_fresh())
+            services = [background.create_task(run) for run in (credentials.keep_fresh(), calls.watch())]
             # What start-up made stays for ever: a full collection need not look at it again.
             gc.collect()
             gc.freeze()
             lifecycle.become_ready()
             yield
-            keep_fresh.cancel()
+            for task in services:
+                task.cancel()
             calls.cancel()
         log.info("gateway.stopped")
 

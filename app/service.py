@@ -43,7 +43,6 @@ from app.websocket.frame_link import Payload, link_of
 
 log = structlog.get_logger(__name__)
 
-WATCH_PERIOD_S: Final = 0.5
 SLOW_CONSUMER_S: Final = 10.0
 MAX_QUEUED_MESSAGES: Final = 1_000
 
@@ -52,7 +51,7 @@ class VoiceLiveSessionManager:
     """Runs one call on an accepted WebSocket. Single use."""
 
     def __init__(self, websocket: WebSocket, settings: Settings) -> None:
-        """The application's state holds what calls share: `endpoint`, `lifecycle` and `calls`."""
+        """The application's state holds what calls share: `endpoint`, `lifecycle`, `calls` and `pacer`."""
         loop = asyncio.get_running_loop()
         self._websocket = websocket
         self._settings = settings
@@ -140,7 +139,7 @@ class VoiceLiveSessionManager:
 
     async def _attach(self, websocket: WebSocket) -> None:
         """Serve one socket of the caller until it closes, is replaced, or the call is over."""
-        link = CallerLink(link_of(websocket), self)
+        link = CallerLink(link_of(websocket), self, websocket.app.state.pacer)
         self._link = link
         close_code = None
         try:
@@ -249,7 +248,6 @@ class VoiceLiveSessionManager:
         try:
             async with asyncio.TaskGroup() as call:
                 call.create_task(self._upstream.run())
-                call.create_task(self._watch())
                 call.create_task(self._until_over())
         except* CallOverError:
             pass
@@ -272,20 +270,24 @@ class VoiceLiveSessionManager:
         await asyncio.shield(self._over)
         raise CallOverError
 
-    async def _watch(self) -> None:
-        """Every limit in time that is not the conversation's own."""
-        while True:
-            await asyncio.sleep(WATCH_PERIOD_S)
-            now = self._clock()
-            if self._lost_at is not None and now - self._lost_at > self._settings.resume_window_s:
-                self.end(CallEnd(None, caller_left=True))
-            link_busy_since = self._link.busy_since if self._link else None
-            if link_busy_since is not None and now - link_busy_since > SLOW_CONSUMER_S:
-                self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
-            if self._link is None:
-                self.tick()
-            self._watch_limits(now)
-            self._upstream.watch(now)
+    def watch(self, now: float) -> None:
+        """Every limit in time that is not the conversation's own. Called twice a second."""
+        try:
+            self._watch(now)
+        except Exception:  # noqa: BLE001 - a fault of ours ends this call, is told, and leaves a traceback
+            self._log.exception("call.failed")
+            self.end(CallEnd(ErrorCode.INTERNAL))
+
+    def _watch(self, now: float) -> None:
+        if self._lost_at is not None and now - self._lost_at > self._settings.resume_window_s:
+            self.end(CallEnd(None, caller_left=True))
+        link_busy_since = self._link.busy_since if self._link else None
+        if link_busy_since is not None and now - link_busy_since > SLOW_CONSUMER_S:
+            self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
+        if self._link is None:
+            self.tick()
+        self._watch_limits(now)
+        self._upstream.watch(now)
 
     def _watch_limits(self, now: float) -> None:
         if self._upstream.session is not None:
