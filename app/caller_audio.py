@@ -34,8 +34,13 @@ class CallerAudioBuffer:
             return
         self._held += data[:whole]
 
-    def take(self) -> bytes:
-        """The oldest audio, at most one second of it; empty when there is none."""
-        chunk = bytes(self._held[:MAX_CHUNK_BYTES])
-        del self._held[:MAX_CHUNK_BYTES]
+    def __len__(self) -> int:
+        """How many bytes wait that can be taken."""
+        return len(self._held)
+
+    def take(self, at_most: float = MAX_CHUNK_BYTES) -> bytes:
+        """The oldest audio in whole samples, so many bytes and one second at most; empty for none."""
+        size = int(min(at_most, MAX_CHUNK_BYTES)) // 2 * 2
+        chunk = bytes(self._held[:size])
+        del self._held[:size]
         return chunk

@@ -7,9 +7,9 @@ the variable's name, what is wrong and what to do; no message repeats a value, s
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -31,6 +31,15 @@ UNTOLD: Final = ("greeting_text", "reprompt_text", "goodbye_text", "ticket_api_k
 
 CLASSIC_API_VERSION: Final = "2025-10-01"
 CURRENT_API_VERSION: Final = "2026-07-15"
+
+
+def _speech_rate(value: float) -> float:
+    if value != 0 and not 1.05 <= value <= 100:
+        raise ValueError("slower than real time nobody could speak")
+    return value
+
+
+SpeechRate = Annotated[float, AfterValidator(_speech_rate)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +183,10 @@ class Settings(BaseSettings):
     max_call_duration_s: int = Field(1740, ge=10, le=3600, description="seconds from 10 to 3600")
     idle_timeout_s: int = Field(120, ge=5, le=3600, description="seconds from 5 to 3600")
     resume_window_s: float = Field(0, ge=0, le=300, description="seconds from 0 to 300")
+    caller_audio_max_rate: SpeechRate = Field(
+        1.25, description="times real time from 1.05 to 100, or 0 for no limit"
+    )
+    max_messages_per_minute: int = Field(120, ge=10, le=10_000, description="a number from 10 to 10000")
     drain_timeout_s: int = Field(1800, ge=0, le=86_400, description="seconds from 0 to 86400")
     playout_lead_ms: int = Field(1000, ge=0, le=60_000, description="milliseconds from 0 to 60000")
 

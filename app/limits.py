@@ -1,4 +1,4 @@
-"""The limits of one call: its length, how long nobody may speak, how many bad messages. Pure."""
+"""The limits of one call: its length, how long nobody may speak, how many messages. Pure."""
 
 import math
 from collections import deque
@@ -11,7 +11,7 @@ from app.turns import Effect, End, Send, SendUpstream
 from app.voicelive.session import ClientEvent
 
 MAX_BAD_MESSAGES: Final = 20
-BAD_MESSAGE_WINDOW_S: Final = 60.0
+QUOTA_WINDOW_S: Final = 60.0
 GOODBYE_S: Final = 15.0
 """The goodbye is given this long to be said."""
 
@@ -100,15 +100,21 @@ class CallLimits:
         return effects
 
 
-class BadMessages:
-    """Counts the messages of a client that could not be understood."""
+class Quota:
+    """So many of one thing in a window of time."""
 
-    def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=MAX_BAD_MESSAGES)
+    def __init__(self, limit: int, window_s: float = QUOTA_WINDOW_S) -> None:
+        self._window_s = window_s
+        self._times: deque[float] = deque(maxlen=limit)
 
-    def is_one_too_many(self, now: float) -> bool:
-        """Count one more; whether it comes after MAX_BAD_MESSAGES within BAD_MESSAGE_WINDOW_S."""
-        full = len(self._times) == MAX_BAD_MESSAGES
-        too_many = full and now - self._times[0] < BAD_MESSAGE_WINDOW_S
+    def is_exceeded(self, now: float) -> bool:
+        """Count one more; whether it is one too many."""
+        exceeded = self.free_in_s(now) > 0
         self._times.append(now)
-        return too_many
+        return exceeded
+
+    def free_in_s(self, now: float) -> float:
+        """How long until one more is within the quota; 0: now."""
+        if len(self._times) < (self._times.maxlen or 0):
+            return 0.0
+        return max(0.0, self._times[0] + self._window_s - now)

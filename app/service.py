@@ -8,6 +8,7 @@ first reason that ends the call counts.
 
 import asyncio
 import contextlib
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from app.config import Settings
 from app.conversation import Conversation
 from app.interruption import InterruptionPolicy
 from app.lifecycle import Lifecycle
-from app.limits import BadMessages, CallLimits, SilencePolicy
+from app.limits import MAX_BAD_MESSAGES, CallLimits, Quota, SilencePolicy
 from app.messages import (
     CATALOGUE,
     BadMessageError,
@@ -79,7 +80,8 @@ class VoiceLiveSessionManager:
             goodbye=say(settings, settings.goodbye_text) if settings.goodbye_text else (),
         )
         self._limits = CallLimits(settings.max_call_duration_s, silence, self._clock())
-        self._bad_messages = BadMessages()
+        self._messages = Quota(settings.max_messages_per_minute)
+        self._bad_messages = Quota(MAX_BAD_MESSAGES)
         self._upstream = Upstream(settings, websocket.app.state.endpoint, self._conversation, self, self._log)
         self._recent = RecentTranscripts()
         self._to_caller: deque[ServerMessage] = deque()
@@ -169,11 +171,24 @@ class VoiceLiveSessionManager:
 
     def receive(self, message: ClientMessage) -> None:
         """A message of the client."""
-        self.perform(self._conversation.receive_client(message, self._clock()))
+        now = self._clock()
+        if self._messages.is_exceeded(now):
+            retry_after_ms = math.ceil(self._messages.free_in_s(now) * 1000)
+            self.end(CallEnd(ErrorCode.RATE_LIMITED, retry_after_ms=retry_after_ms))
+            return
+        self.perform(self._conversation.receive_client(message, now))
+
+    def listen(self, reading: bool, /) -> None:
+        """Whether the caller's socket is to be read."""
+        if self._link is not None:
+            if reading:
+                self._link.resume_reading()
+            else:
+                self._link.pause_reading()
 
     def complain(self, bad: BadMessageError) -> None:
         """A bad message is answered and the call goes on; too many of them end it."""
-        if self._bad_messages.is_one_too_many(self._clock()):
+        if self._bad_messages.is_exceeded(self._clock()):
             self.end(CallEnd(ErrorCode.BAD_REQUEST, param=bad.param))
             return
         complaint = error_message(

@@ -13,9 +13,10 @@ import structlog
 
 from app.call_end import CallEnd
 from app.caller_audio import CallerAudioBuffer
+from app.caller_pace import BURST_BYTES, CallerAudioPace
 from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
-from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding
+from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding, error_message
 from app.turns import Effect, Send
 from app.voicelive.connection import PROTOCOL_CLOSE_CODES, VoiceLiveConnection
 from app.voicelive.endpoint import OpenSession, VoiceLiveEndpoint, loggable
@@ -28,6 +29,8 @@ WRITE_TIMEOUT_S: Final = 5.0
 MAX_QUEUED_EVENTS: Final = 1_000
 MAX_MALFORMED_EVENTS: Final = 10
 EXPIRY_NOTICE_S: Final = 60
+TIMER_STEP_S: Final = 0.001
+"""Event loops keep time in milliseconds."""
 
 
 class AgentSide(Protocol):
@@ -38,6 +41,9 @@ class AgentSide(Protocol):
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out what the conversation wants; it may have audio for the caller besides."""
+
+    def listen(self, reading: bool, /) -> None:
+        """Whether the caller's socket is to be read."""
 
     def end(self, end: CallEnd) -> None:
         """The call cannot go on."""
@@ -62,8 +68,13 @@ class Upstream:
         self._conversation = conversation
         self._call = call
         self._log = log
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._caller_audio = CallerAudioBuffer()
+        self._pace = CallerAudioPace(settings.caller_audio_max_rate, self._clock())
+        self._pacing: asyncio.TimerHandle | None = None
+        self._stopped = False
+        self._told_too_fast = False
         self._events: deque[ClientEvent] = deque()
         self._sent_bytes = 0
         self._malformed = 0
@@ -84,11 +95,14 @@ class Upstream:
         What came together goes on together: `last_in_read` is false while more follows at once.
         """
         session = self.session
+        if session is not None and len(pcm) > self._pace.allowance:
+            self._pace.refill(self._clock())
         if (
             last_in_read
             and session is not None
             and session.connection.writable
             and not self._caller_audio
+            and len(pcm) <= self._pace.allowance
             and not len(pcm) % 2
         ):
             if pcm:
@@ -97,6 +111,7 @@ class Upstream:
         self._caller_audio.add(pcm)
         if last_in_read:
             self._flush()
+            self._stop_who_is_too_fast()
 
     def send(self, event: ClientEvent) -> bool:
         """Send an event, or queue it until it can be sent. False when too many wait already."""
@@ -160,11 +175,15 @@ class Upstream:
         self._conversation.caller_audio_ms = 0
         self._busy_since = None
         self.session = session
+        self._pace.catch_up(self._clock())
         try:
             self._flush()
             code = await session.connection.deliver(self)
         finally:
             self.session = None
+            if self._pacing is not None:
+                self._pacing.cancel()
+                self._pacing = None
             await session.connection.close()
         self._log.warning("upstream.closed", code=code)
         return code
@@ -176,11 +195,40 @@ class Upstream:
         connection = self.session.connection
         while self._events and connection.writable:
             connection.send(self._events.popleft())
-        while connection.writable and (pcm := self._caller_audio.take()):
+        while connection.writable and (pcm := self._caller_audio.take(self._pace.allowance)):
             self._send_audio(connection, pcm)
+        if len(self._caller_audio) and connection.writable and self._pacing is None:
+            self._pacing = self._loop.call_later(
+                self._pace.wait_s(len(self._caller_audio)) + TIMER_STEP_S, self._flush_at_pace
+            )
+        if self._stopped and len(self._caller_audio) < BURST_BYTES / 2:
+            self._stopped = False
+            self._call.listen(True)
+
+    def _flush_at_pace(self) -> None:
+        self._pacing = None
+        self._pace.refill(self._clock())
+        self._flush()
+
+    def _stop_who_is_too_fast(self) -> None:
+        """A caller who is far ahead is not read for a while; one who goes on like this is not served."""
+        if self.session is None or len(self._caller_audio) < BURST_BYTES:
+            return
+        self._call.listen(False)
+        if self._stopped:
+            return
+        self._stopped = True
+        if not self.session.connection.writable:
+            return  # it is the service that does not keep up
+        if self._pace.stopped(self._clock()):
+            self._call.end(CallEnd(ErrorCode.RATE_LIMITED))
+        elif not self._told_too_fast:
+            self._told_too_fast = True
+            self._call.perform([Send(error_message(ErrorCode.RATE_LIMITED, fatal=False))])
 
     def _send_audio(self, connection: VoiceLiveConnection, pcm: Payload) -> None:
         connection.send_audio(pcm)
+        self._pace.allowance -= len(pcm)
         self._sent_bytes += len(pcm)
         self._conversation.caller_audio_ms = self._sent_bytes // BYTES_PER_MS
 

@@ -1,8 +1,14 @@
 """The limits of a call in virtual time."""
 
-from app.limits import GOODBYE_S, CallLimits, SilencePolicy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.config import Settings, SettingsError, load_settings, settings_from
+from app.limits import GOODBYE_S, CallLimits, Quota, SilencePolicy
 from app.messages import ErrorCode, SessionEnding
 from app.turns import End, Send, SendUpstream
+from tests.test_config import MODEL
 
 PATIENT = SilencePolicy(idle_timeout_s=3600)
 REPROMPT = [{"type": "reprompt"}]
@@ -73,3 +79,67 @@ class TestGoodbye:
         assert limits.tick(24, 24, 24) == []
         assert limits.tick(24, 24, 30) == []
         assert limits.tick(24, 24, 44) == [SendUpstream(GOODBYE[0])]
+
+
+class TestQuota:
+    def test_the_one_after_the_last_is_too_many(self) -> None:
+        quota = Quota(3)
+        assert [quota.is_exceeded(now) for now in (0, 1, 2, 3)] == [False, False, False, True]
+
+    def test_it_is_free_again_when_the_oldest_is_a_minute_old(self) -> None:
+        quota = Quota(2)
+        quota.is_exceeded(10)
+        quota.is_exceeded(40)
+        assert quota.free_in_s(41) == 29
+        assert quota.free_in_s(70) == 0
+        assert not quota.is_exceeded(70)
+
+    @given(st.lists(st.floats(0, 10), max_size=200), st.integers(1, 20))
+    def test_never_more_than_the_limit_in_a_window(self, pauses: list[float], limit: int) -> None:
+        quota, now, passed = Quota(limit, 60.0), 0.0, []
+        for pause in pauses:
+            now += pause
+            if quota.is_exceeded(now):
+                assert quota.free_in_s(now) >= 0
+                break
+            passed.append(now)
+        for first in passed:
+            assert sum(1 for at in passed if first <= at < first + 60.0) <= limit
+
+
+LIMITS = [
+    "max_calls",
+    "connect_timeout_s",
+    "response_timeout_s",
+    "max_call_duration_s",
+    "idle_timeout_s",
+    "resume_window_s",
+    "drain_timeout_s",
+    "playout_lead_ms",
+    "caller_audio_max_rate",
+    "max_messages_per_minute",
+]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    "typo", ["-1", "nan", "inf", "-inf", "1e999", "off", "none", "false", "unlimited", "0x10"]
+)
+def test_no_limit_is_switched_off_by_a_typo(name: str, typo: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings_from(MODEL | {name: typo})
+    assert [problem.variable for problem in refused.value.problems] == [name.upper()]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_an_empty_limit_is_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in MODEL.items():
+        monkeypatch.setenv(variable.upper(), value)
+    monkeypatch.setenv(name.upper(), "")
+    assert getattr(load_settings(None), name) == Settings.model_fields[name].default
+
+
+@pytest.mark.parametrize("rate", ["0.5", "1", "1000"])
+def test_a_rate_at_which_nobody_could_speak_is_refused(rate: str) -> None:
+    with pytest.raises(SettingsError):
+        settings_from(MODEL | {"caller_audio_max_rate": rate})

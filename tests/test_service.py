@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 
 import pytest
 from aiohttp import web
 
+from app import caller_pace
 from app.caller_audio import MAX_HELD_BYTES
 from app.config import Settings
 from tests.gateway import RawCaller, running_gateway
@@ -149,7 +151,7 @@ class TestCall:
 
         async with (
             scripted_voice_live(slow_to_open) as service,
-            running_gateway(service.settings()) as gateway,
+            running_gateway(service.settings(caller_audio_max_rate=0)) as gateway,
         ):
             async with gateway.caller() as caller:
                 for number in range(12):
@@ -426,3 +428,93 @@ class TestBadInput:
         async with scripted_voice_live(quiet) as service, running_gateway(service.settings()) as gateway:
             async with gateway.caller(compress=15) as caller:
                 assert caller.socket.compress == 0
+
+
+class TestTooMuch:
+    async def test_audio_faster_than_real_time_is_paced_told_and_at_last_cut_off(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(caller_pace, "SUSTAINED_S", 3.0)
+        heard: list[tuple[float, int]] = []
+
+        async def counts(session: ScriptedSession) -> None:
+            await session.configure()
+            clock = asyncio.get_running_loop().time
+            with contextlib.suppress(Exception):
+                while True:
+                    heard.append((clock(), len(base64.b64decode(await session.receive_audio()))))
+
+        async def floods(caller: RawCaller) -> None:
+            with contextlib.suppress(ConnectionError):
+                while not caller.socket.closed:
+                    await caller.socket.send_bytes(bytes(4_800))
+                    await asyncio.sleep(0.005)
+
+        async with scripted_voice_live(counts) as service, running_gateway(service.settings()) as gateway:
+            async with gateway.caller() as caller, asyncio.TaskGroup() as tasks:
+                await caller.until("session_started")
+                flood = tasks.create_task(floods(caller))
+                assert await caller.until_closed() == 4429
+                flood.cancel()
+        errors = [(e["code"], e["fatal"], e["retry_after_ms"] > 0) for e in caller.of_type("error")]
+        assert errors == [("rate_limited", False, True), ("rate_limited", True, True)]
+        assert heard[-1][0] - heard[0][0] > 2.5
+        for first, _ in heard:
+            within = sum(size for at, size in heard if first <= at < first + 5)
+            assert within <= 1.3 * 5 * 48_000
+
+    async def test_without_a_limit_everything_goes_on(self) -> None:
+        heard = 0
+        complete = asyncio.Event()
+
+        async def counts(session: ScriptedSession) -> None:
+            nonlocal heard
+            await session.configure()
+            while heard < 20 * 48_000:
+                heard += len(base64.b64decode(await session.receive_audio()))
+            complete.set()
+            await session.until_closed()
+
+        async with scripted_voice_live(counts) as service:
+            settings = service.settings(caller_audio_max_rate=0)
+            async with running_gateway(settings) as gateway, gateway.caller() as caller:
+                await caller.until("session_started")
+                for _ in range(20):
+                    await caller.socket.send_bytes(bytes(48_000))
+                async with asyncio.timeout(10):
+                    await complete.wait()
+
+    async def test_a_burst_after_a_stall_is_served_and_told_nothing(self) -> None:
+        heard = 0
+        complete = asyncio.Event()
+
+        async def counts(session: ScriptedSession) -> None:
+            nonlocal heard
+            await session.configure()
+            while heard < 2 * 48_000:
+                heard += len(base64.b64decode(await session.receive_audio()))
+            complete.set()
+            await session.until_closed()
+
+        async with scripted_voice_live(counts) as service, running_gateway(service.settings()) as gateway:
+            async with gateway.caller() as caller:
+                await caller.until("session_started")
+                for _ in range(100):
+                    await caller.socket.send_bytes(bytes(960))
+                async with asyncio.timeout(10):
+                    await complete.wait()
+                await caller.send(type="end")
+                assert await caller.until_closed() == 1000
+                assert caller.of_type("error") == []
+
+    async def test_messages_beyond_the_quota_end_the_call(self) -> None:
+        async with scripted_voice_live(quiet) as service:
+            async with running_gateway(service.settings(max_messages_per_minute=10)) as gateway:
+                async with gateway.caller() as caller:
+                    await caller.until("session_started")
+                    for _ in range(11):
+                        await caller.send(type="ping")
+                    assert await caller.until_closed() == 4429
+                assert len(caller.of_type("pong")) == 10
+                assert caller.messages[-1]["code"] == "rate_limited"
+                assert 0 < caller.messages[-1]["retry_after_ms"] <= 60_000
