@@ -176,7 +176,13 @@ class TestHandshake:
                 await VoiceLiveConnection.open(Connector(), service.settings(), KEY)
 
     async def test_a_name_that_nobody_knows_is_a_failure(self) -> None:
-        settings = settings_from(MODEL | {"azure_voicelive_endpoint": "https://nowhere.invalid"})
+        settings = settings_from(
+            MODEL
+            | {
+                "azure_voicelive_endpoint": "https://nowhere.invalid",
+                "upstream_allowed_hosts": "nowhere.invalid",
+            }
+        )
         with pytest.raises(ConnectFailedError):
             await VoiceLiveConnection.open(Connector(), settings, KEY)
 
@@ -248,7 +254,7 @@ class TestTls:
 
     @pytest.mark.usefixtures("trusted")
     async def test_a_session_over_tls_with_messages_of_any_size(self, authority: trustme.CA) -> None:
-        sizes = [1, 8_000, 9_000, 70_000, 1_000_000]
+        sizes = [1, 8_000, 9_000, 70_000, 700_000]
 
         async def echo(session: ScriptedSession) -> None:
             for _ in sizes:
