@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     app_env: AppEnvironment = Field("development", description="development or production")
     app_host: str = Field("0.0.0.0", description="an address to listen on")
     app_port: int = Field(8000, ge=0, le=65535, description="a port from 0 to 65535")
+    app_tls_cert_file: Path | None = Field(None, description="the path of a certificate chain in PEM")
+    app_tls_key_file: Path | None = Field(None, description="the path of its private key in PEM")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
     # Who may call
@@ -173,6 +175,9 @@ class Settings(BaseSettings):
     ticket_jwt_issuer: str | None = Field(None, description="the issuer that your tokens name")
     max_calls_per_subject: int = Field(5, ge=0, le=100_000, description="a number of calls, 0 for no limit")
     max_calls_per_address: int = Field(0, ge=0, le=100_000, description="a number of calls, 0 for no limit")
+    max_connections_per_address: int = Field(
+        1000, ge=0, le=100_000, description="a number of connections, 0 for no limit"
+    )
     daily_minutes_per_subject: int = Field(0, ge=0, le=1440, description="minutes up to 1440, 0 for no limit")
     admission_store_file: Path | None = Field(None, description="the path of a file that may be written")
 

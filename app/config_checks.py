@@ -1,11 +1,13 @@
 """What must be set, what may not be set together, what is unsafe. Pure: settings in, problems out."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.upstream_addresses import SIGN_IN_HOSTS, VOICE_LIVE_DOMAINS, fault_of
+from app.websocket.tls import server_context
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -41,6 +43,7 @@ def find_problems(settings: "Settings") -> Iterator[Problem]:
     yield from _contradictions(settings)
     yield from _bad_addresses(settings)
     yield from _bad_instructions(settings.azure_voicelive_instructions_file)
+    yield from _bad_certificate(settings.app_tls_cert_file, settings.app_tls_key_file)
 
 
 def _missing(settings: "Settings") -> Iterator[Problem]:
@@ -127,3 +130,24 @@ def _bad_instructions(file: Path | None) -> Iterator[Problem]:
         return
     if len(text.encode()) > MAX_INSTRUCTIONS_BYTES or not text.strip():
         yield Problem(variable, "is empty or too long.", remedy)
+
+
+def _bad_certificate(certificate: Path | None, key: Path | None) -> Iterator[Problem]:
+    if certificate is None and key is None:
+        return
+    for variable, file in (("APP_TLS_CERT_FILE", certificate), ("APP_TLS_KEY_FILE", key)):
+        if file is None:
+            yield Problem(variable, "is missing: a certificate needs its key.", "Set both, or neither.")
+        elif not (file.is_file() and os.access(file, os.R_OK)):
+            yield Problem(variable, "cannot be read.", "Name a PEM file that the gateway may read.")
+            return
+    if certificate is None or key is None:
+        return
+    try:
+        server_context(certificate, key)
+    except OSError:
+        yield Problem(
+            "APP_TLS_KEY_FILE",
+            "is not the key of APP_TLS_CERT_FILE, or one of them is not PEM, or needs a password.",
+            "Name the certificate chain and its own private key, without a password.",
+        )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import structlog
 import uvicorn
@@ -33,7 +33,9 @@ from app.telemetry import configure_logs
 from app.voicelive.credentials import Credentials
 from app.voicelive.endpoint import VoiceLiveEndpoint
 from app.websocket.call_protocol import CallProtocol
+from app.websocket.http_protocol import HttpProtocol, OpenConnections
 from app.websocket.listener import listen
+from app.websocket.tls import server_context
 
 PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""
@@ -207,8 +209,14 @@ def serve(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
-def make_server(settings: Settings) -> GatewayServer:
-    """The HTTP server with the gateway's limits on sockets, to be run on sockets of `listen`."""
+def make_server(settings: Settings, *, direct_frames: bool = True) -> GatewayServer:
+    """The HTTP server with the gateway's limits on sockets, to be run on sockets of `listen`.
+
+    Without `direct_frames` calls go over plain ASGI, as on any other server.
+    """
+    tls = None
+    if settings.app_tls_cert_file and settings.app_tls_key_file:
+        tls = server_context(settings.app_tls_cert_file, settings.app_tls_key_file)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -216,14 +224,21 @@ def make_server(settings: Settings) -> GatewayServer:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # uvicorn would believe whoever connects from this machine
-        ws=CallProtocol,
+        http=cast(
+            type[asyncio.Protocol],
+            partial(
+                HttpProtocol,
+                connections=OpenConnections(settings.max_connections_per_address, settings.trusted_proxies),
+            ),
+        ),
+        ws=cast(type[asyncio.Protocol], partial(CallProtocol, offers_frames=direct_frames)),
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
-    return GatewayServer(config, app.state.lifecycle, lambda: app.state.calls.live)
+    return GatewayServer(config, app.state.lifecycle, lambda: app.state.calls.live, tls)
 
 
 def main() -> int:

@@ -3,17 +3,22 @@
 uvicorn by itself cuts every WebSocket at the first signal, before anybody can say goodbye.
 """
 
+import asyncio
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import uvicorn
 
 from app.lifecycle import CloseCalls, Exit, Lifecycle, Phase, Step, WarnCalls
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+"""For TLS, before anything of HTTP is read."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +45,13 @@ class GatewayServer(uvicorn.Server):
         config: uvicorn.Config,
         lifecycle: Lifecycle,
         live_calls: Callable[[], Iterable[DrainableCall]],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`live_calls` gives the calls that are live now, the oldest first."""
         super().__init__(config)
         self._lifecycle = lifecycle
         self._live_calls = live_calls
+        self._tls = tls
         self._drain_logged = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -65,12 +72,26 @@ class GatewayServer(uvicorn.Server):
         self._lifecycle.end_now(time.monotonic())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn: bind, then say where."""
-        await super().startup(sockets)
-        if self.started:
-            for listener in sockets or []:
-                host, port = listener.getsockname()[:2]
-                log.info("gateway.ready", host=host, port=port)
+        """Called by uvicorn: listen on these sockets, then say where."""
+        # uvicorn's own servers would wait a minute for a TLS handshake.
+        await super().startup([])
+        for listener in sockets or []:
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    self._new_connection,
+                    sock=listener,
+                    backlog=self.config.backlog,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._tls else None,
+                )
+            )
+            host, port = listener.getsockname()[:2]
+            log.info("gateway.ready", host=host, port=port, tls=self._tls is not None)
+
+    def _new_connection(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn calls it so, too
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; true ends the server."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests import gateway as gateway_module
 from tests.modes import gateway_for, model
 from tests.played_gateway import start_gateway
 from tests.processes import EmulatorProcess, GatewayProcess, emulator_process
@@ -18,6 +19,12 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(params=["direct", "asgi"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway of a test takes frames directly from the socket, and then over plain ASGI."""
+    monkeypatch.setattr(gateway_module, "DIRECT_FRAMES", request.param == "direct")
 
 
 @pytest.fixture(scope="session")

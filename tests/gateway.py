@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from app.main import make_server
 from app.websocket.listener import listen
 
 WAIT_S = 30
+
+DIRECT_FRAMES = True
+"""Which way calls take; the fixture `both_ways` of conftest.py sets it."""
 
 
 @dataclass
@@ -90,12 +94,18 @@ class RunningGateway:
 
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """Run the gateway in this event loop, behind real sockets."""
+    """Run the gateway in this event loop, on real sockets; over TLS if the settings have a certificate."""
+    scheme = "http"
+    tls: ssl.SSLContext | bool = True
+    if settings.app_tls_cert_file:
+        scheme = "https"
+        tls = ssl.create_default_context(cafile=settings.app_tls_cert_file)
     listener = listen("127.0.0.1", 0)
-    server = make_server(settings)
-    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+    server = make_server(settings, direct_frames=DIRECT_FRAMES)
+    connector = aiohttp.TCPConnector(ssl=tls)
+    async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve(sockets=[listener]))
         try:
-            yield RunningGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", http)
+            yield RunningGateway(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", http)
         finally:
             server.should_exit = True

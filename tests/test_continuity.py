@@ -17,6 +17,8 @@ from tests.test_config import AGENT, ORIGINAL
 from tests.test_main import upgrade
 from tests.test_service import audio_delta, response_created, response_done, says
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 WINDOW_S = 20
 
 

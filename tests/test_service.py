@@ -15,6 +15,8 @@ from tests.gateway import RawCaller, running_gateway
 from tests.scripted_voice_live import ScriptedSession, scripted_voice_live
 from tests.virtual_call import speech
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def audio_delta(response_id: str, pcm: bytes) -> dict[str, object]:
     return {

@@ -12,6 +12,8 @@ from tests.scripted_voice_live import ScriptedSession, scripted_voice_live
 from tests.test_service import audio_delta, response_created, response_done
 from tests.virtual_call import speech
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 READ_BYTES = 600
 READ_EVERY_S = 0.1
 MAX_OLD_SPEECH_BYTES = 96_000

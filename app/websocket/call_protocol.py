@@ -11,6 +11,7 @@ Every frame is counted before it is looked at, whichever way it takes.
 import asyncio
 import struct
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -266,6 +267,9 @@ class CallProtocol(WebSocketsSansIOProtocol):
             self.hold(data)
         else:
             super().data_received(data)
+            if not self.handshake_initiated:
+                # websockets takes fewer and shorter headers than HTTP does, and says nothing.
+                self._refuse(HTTPStatus.BAD_REQUEST)
 
     def hold(self, data: bytes) -> None:
         """Keep what came while nothing is read."""
@@ -288,13 +292,17 @@ class CallProtocol(WebSocketsSansIOProtocol):
                 kind = length = 0
                 if receiver is not None and end - start >= 8 and self.conn.current_size is None:
                     kind, length = MEDIUM_HEAD.unpack_from(data, start)
-                if receiver is not None and kind == MEDIUM_BINARY and length >= UNCOUNTED_BYTES:
+                if receiver is not None and kind == MEDIUM_BINARY:
                     begin, start = start, start + 8 + length
                     if start > end:
                         start = begin
                         break
-                    self._usual_head = data[begin : begin + 4]
-                    self._usual_bytes = start - begin
+                    if length >= UNCOUNTED_BYTES:
+                        self._usual_head = data[begin : begin + 4]
+                        self._usual_bytes = start - begin
+                    elif not self._messages.take():
+                        self._stop_flood()
+                        break
                     last_told = start == end
                     receiver.on_binary(
                         apply_mask(data[begin + 8 : start], data[begin + 4 : begin + 8]), last_told
@@ -356,6 +364,10 @@ class CallProtocol(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         """The request to upgrade: ask the application, and read nothing meanwhile."""
+        if event.headers.get_all("Sec-WebSocket-Version") not in (["13"], []):
+            # RFC 6455, 4.4. websockets would answer 400.
+            self._refuse(HTTPStatus.UPGRADE_REQUIRED, "Sec-WebSocket-Version: 13\r\n")
+            return
         super().handle_connect(event)
         if self.close_sent:
             return
@@ -428,6 +440,13 @@ class CallProtocol(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         if not self.disconnected and self.close_timer is None and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+    def _refuse(self, status: HTTPStatus, header: str = "") -> None:
+        """Answer the request below the application."""
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n"
+        self.transport.write((head + header + "\r\n").encode())
+        self.transport.close()
 
     def _write_from_websockets(self) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))
