@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from voicelive_emulator.agent_choice import AgentKind, AgentOptions, Agents, chosen_agents
+from voicelive_emulator.faults import TOKEN_KINDS, UnknownFault, parse_faults
+from voicelive_emulator.listening import CannotListen, Listeners, listening
 from voicelive_emulator.logs import configure_logs
 from voicelive_emulator.model_files import ModelsMissing, install_models
 from voicelive_emulator.openai_agent import Endpoint
@@ -39,8 +42,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port without TLS; 0 lets the system choose.")] = 8765,
-    tls_port: Annotated[int | None, typer.Option(help="Port with TLS; none without this option.")] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port without TLS; 0 lets the system choose.")
+    ] = 8765,
+    tls_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port with TLS; none without this option.")
+    ] = None,
     certificate_file: Annotated[
         Path | None, typer.Option(help="Where to write the certificate that clients must trust.")
     ] = None,
@@ -53,19 +60,23 @@ def serve(
             envvar="EMULATOR_CLIENT_SECRET", help="The only client secret to accept; any without it."
         ),
     ] = None,
-    token_lifetime_s: Annotated[int, typer.Option(help="How long tokens live.")] = TOKEN_LIFETIME_S,
-    session_lifetime_s: Annotated[int, typer.Option(help="How long sessions live.")] = LONGEST_SESSION_S,
+    token_lifetime_s: Annotated[int, typer.Option(min=1, help="How long tokens live.")] = TOKEN_LIFETIME_S,
+    session_lifetime_s: Annotated[
+        int, typer.Option(min=1, help="How long sessions live.")
+    ] = LONGEST_SESSION_S,
     max_sessions: Annotated[
         int | None,
         typer.Option(
-            help="Sessions at once; more get HTTP 429. 8 for each core, with --tape 1000.", show_default=False
+            min=1,
+            help="Sessions at once; more get HTTP 429. 4 for each core, with --tape 1000.",
+            show_default=False,
         ),
     ] = None,
     connections_per_minute: Annotated[
-        int | None, typer.Option(help="New sessions in a minute; more get HTTP 429.")
+        int | None, typer.Option(min=1, help="New sessions in a minute; more get HTTP 429.")
     ] = None,
     tokens_per_minute: Annotated[
-        int | None, typer.Option(help="Tokens in a minute; after them responses fail.")
+        int | None, typer.Option(min=1, help="Tokens in a minute; after them responses fail.")
     ] = None,
     agent_updates: Annotated[
         AgentUpdates, typer.Option(help="What an agent's session does with instructions and tools.")
@@ -108,6 +119,12 @@ def serve(
     readable: Annotated[
         bool, typer.Option("--readable", help="Text for people on stderr, and no JSON on stdout.")
     ] = False,
+    until_stdin_ends: Annotated[
+        bool,
+        typer.Option(
+            "--until-stdin-ends", help="End when stdin does: with a pipe, when the parent has ended."
+        ),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug shows every event's type.")] = "info",
 ) -> None:
     """Serve Voice Live on this machine until told to stop."""
@@ -142,15 +159,23 @@ def serve(
         key = os.environ.get("EMULATOR_AGENT_API_KEY", "")
         endpoint = Endpoint(agent_url, agent_model, key, agent_timeout_s)
     options = AgentOptions(agent, agent_script, endpoint)
-    if readable and not tape:
-        sys.stderr.write("The emulator loads its speech models.\n")
+    try:
+        parse_faults(settings.token_faults, TOKEN_KINDS)
+    except UnknownFault as error:
+        _fail(str(error))
     announce = _announce_to_people if readable else _announce_to_programs
     try:
-        asyncio.run(_serve(settings, options, tape=tape, announce=announce))
-    except (ModelsMissing, ScriptError) as error:
+        with listening(settings) as listeners:
+            if readable and not tape:
+                sys.stderr.write("The emulator loads its speech models.\n")
+            starting = _serve(
+                settings, options, listeners, tape=tape, until_stdin_ends=until_stdin_ends, announce=announce
+            )
+            asyncio.run(starting)
+    except (CannotListen, ModelsMissing, ScriptError) as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"Cannot listen on {host}: {error.strerror or error}")
+        _fail(f"Cannot write {error.filename}: {error.strerror}.")
 
 
 @app.command()
@@ -160,18 +185,32 @@ def models() -> None:
 
 
 async def _serve(
-    settings: Settings, options: AgentOptions, *, tape: bool, announce: Callable[[Settings, Endpoints], None]
+    settings: Settings,
+    options: AgentOptions,
+    listeners: Listeners,
+    *,
+    tape: bool,
+    until_stdin_ends: bool,
+    announce: Callable[[Settings, Endpoints], None],
 ) -> None:
-    stop = asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for stopper in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(stopper, stop.set)
+        loop.add_signal_handler(stopper, stop.set)
+    if until_stdin_ends:
+        threading.Thread(target=_wait_for_end_of_stdin, args=(loop, stop), daemon=True).start()
     async with chosen_agents(options) as agents:
         models = await asyncio.to_thread(_models, settings, agents, tape=tape)
         if stop.is_set():
             return
-        async with serving(settings, models, answers=agents.answers) as endpoints:
+        async with serving(settings, models, answers=agents.answers, listeners=listeners) as endpoints:
             announce(settings, endpoints)
             await stop.wait()
+
+
+def _wait_for_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while os.read(0, 4_096):
+        pass
+    loop.call_soon_threadsafe(stop.set)
 
 
 def _models(settings: Settings, agents: Agents, *, tape: bool) -> SpeechModels | Parts:

@@ -9,7 +9,7 @@ The part after `@` says when: after that many events of the type were sent, by d
 first event of any type. Pure: the shell carries out what `FaultPlan` returns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -59,7 +59,21 @@ _DEFAULTS: Final = {
     "fail_token": "503",
     "short_token": "5",
 }
-_NUMERIC: Final = frozenset(_DEFAULTS) - {"redirect", "close"}
+_RANGES: Final = {
+    "refuse": (300, 599),
+    "slow_handshake": (0, 3_600),
+    "stall": (0, 3_600),
+    "late_audio": (0, 1_000),
+    "expire": (0, 3_600),
+    "oversize": (0, 50_000_000),
+    "slow_reader": (0, 3_600),
+    "slow_token": (0, 3_600),
+    "fail_token": (400, 599),
+    "short_token": (0, 86_400),
+}
+"""Least and largest argument."""
+_LONGEST_REASON: Final = 123
+"""Bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription.completed"
 
 
@@ -92,25 +106,31 @@ class Fault:
         return float(self.argument)
 
 
-def parse_faults(requests: Iterable[str]) -> tuple[Fault, ...]:
-    """Return the faults that were asked for; raises UnknownFault."""
-    return tuple(_parse(request) for request in requests if request)
+def parse_faults(requests: Iterable[str], kinds: Set[str] = ALL_KINDS) -> tuple[Fault, ...]:
+    """Return the faults that were asked for; raises UnknownFault, also for one that is not of these kinds."""
+    return tuple(_parse(request, kinds) for request in requests if request)
 
 
-def _parse(request: str) -> Fault:
+def _parse(request: str, kinds: Set[str]) -> Fault:
     what, _, when = request.partition("@")
     kind, _, argument = what.partition(":")
     event_type, _, count = when.partition("*")
     if kind not in ALL_KINDS:
         raise UnknownFault(f"There is no fault {kind!r}.")
+    if kind not in kinds:
+        asked_of = "the token endpoint" if kind in TOKEN_KINDS else "a session"
+        raise UnknownFault(f"{kind!r} is a fault of {asked_of}.")
     try:
         fault = Fault(kind, argument or _DEFAULTS.get(kind, ""), event_type, int(count) if count else 1)
-        if kind in _NUMERIC:
-            _ = fault.number
+        least, largest = _RANGES.get(kind, (0, 0))
+        in_range = kind not in _RANGES or least <= fault.number <= largest
         if kind == "close":
-            _ = close_code(fault)
+            code, reason = close_code(fault)
+            in_range = 1_000 <= code <= 4_999 and len(reason.encode()) <= _LONGEST_REASON
     except ValueError:
         raise UnknownFault(f"The fault {request!r} needs numbers.") from None
+    if not in_range or fault.count < 1:
+        raise UnknownFault(f"A number of the fault {request!r} is out of range.")
     return fault
 
 

@@ -103,15 +103,17 @@ def running_emulator(options: list[str]) -> Iterator[VoiceLiveEmulator]:
     """Run the emulator as a process inside the block. Raises EmulatorDidNotStart."""
     key = secrets.token_urlsafe(16)
     fixed = ["--host", "127.0.0.1", "--port", "0", "--agent", "test", "--log-level", "warning"]
+    fixed.append("--until-stdin-ends")  # so it ends even when the tests are killed
     process = subprocess.Popen(  # noqa: S603 (options are those of whoever runs the tests)
         [sys.executable, "-m", "voicelive_emulator", *fixed, *options],
         env=os.environ | {"EMULATOR_API_KEY": key},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None  # noqa: S101 (they are pipes)
+    assert process.stdin is not None  # noqa: S101 (they are pipes)
+    assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     words: list[str] = []
     listening = threading.Thread(target=_collect, args=(process.stderr, words), daemon=True)
@@ -127,8 +129,8 @@ def running_emulator(options: list[str]) -> Iterator[VoiceLiveEmulator]:
     finally:
         _stop(process)
         listening.join(_STOP_TIMEOUT_S)
-        process.stdout.close()
-        process.stderr.close()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
 
 
 def _first_line(process: "subprocess.Popen[str]", stdout: IO[str]) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence, Set
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -25,7 +25,8 @@ from voicelive_emulator.control import Control
 from voicelive_emulator.entra import TokenIssuer
 from voicelive_emulator.events import Events
 from voicelive_emulator.failures import described
-from voicelive_emulator.faults import Fault, FaultPlan, UnknownFault, parse_faults
+from voicelive_emulator.faults import ALL_KINDS, TOKEN_KINDS, Fault, FaultPlan, UnknownFault, parse_faults
+from voicelive_emulator.listening import Listeners, listening
 from voicelive_emulator.openai_names import OpenAINames
 from voicelive_emulator.parts import ModelParts, Parts
 from voicelive_emulator.pipeline import PipelineOptions, SessionPipeline
@@ -99,7 +100,7 @@ class Emulator:
     async def _token(self, request: web.Request) -> web.Response:
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
         try:
-            faults = [*self._requested_faults(request), *parse_faults(self._settings.token_faults)]
+            faults = [*_requested_faults(request, TOKEN_KINDS), *parse_faults(self._settings.token_faults)]
         except UnknownFault as error:
             return self._refuse(Refusal(400, "unknown_fault", str(error)))
         status, body = await self._token_answer(form, faults)
@@ -108,7 +109,7 @@ class Emulator:
 
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
         try:
-            faults = self._requested_faults(request)
+            faults = _requested_faults(request, ALL_KINDS - TOKEN_KINDS)
             pace = _pace(request.query.get("pace"), self._settings.pace)
         except UnknownFault as error:
             return self._refuse(Refusal(400, "unknown_fault", str(error)))
@@ -223,10 +224,6 @@ class Emulator:
                     lifetime_s = int(fault.number)
         return self._issuer.answer(form, lifetime_s)
 
-    def _requested_faults(self, request: web.Request) -> tuple[Fault, ...]:
-        asked = [*request.query.getall("fault", []), *request.headers.get(_FAULT_HEADER, "").split(",")]
-        return parse_faults(text.strip() for text in asked)
-
     def _refuse(self, refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
         self._log.info("session_refused", status=refusal.status, code=refusal.code)
         body = {"error": {"code": refusal.code, "message": refusal.message}}
@@ -243,6 +240,11 @@ class Emulator:
 
     async def _clean_up(self, _: web.Application) -> None:
         await self._workers.close()
+
+
+def _requested_faults(request: web.Request, kinds: Set[str]) -> tuple[Fault, ...]:
+    asked = [*request.query.getall("fault", []), *request.headers.get(_FAULT_HEADER, "").split(",")]
+    return parse_faults((text.strip() for text in asked), kinds)
 
 
 def _pace(asked: str | None, default: float) -> float:
@@ -262,23 +264,29 @@ async def serving(
     models: SpeechModels | Parts,
     random: Random | None = None,
     answers: SetAnswers | None = None,
+    listeners: Listeners | None = None,
 ) -> AsyncIterator[Endpoints]:
-    """Serve inside the block. Raises OSError when a port or the certificate file cannot be had."""
-    runner = web.AppRunner(
-        Emulator(settings, models, random, answers).application(),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-        port = runner.addresses[0][1]
-        if settings.tls_port is None:
-            yield Endpoints(port, None, None)
-            return
-        with server_tls(settings.certificate_file) as (tls, certificate_file):
-            await web.TCPSite(runner, settings.host, settings.tls_port, ssl_context=tls).start()
-            yield Endpoints(port, runner.addresses[1][1], certificate_file)
-    finally:
-        await runner.cleanup()
+    """Serve inside the block, on `listeners` or else on the ports of the settings.
+
+    Raises CannotListen; OSError when the certificate file cannot be written.
+    """
+    with ExitStack() as stack:
+        listeners = listeners or stack.enter_context(listening(settings))
+        tls, certificate_file = None, None
+        if listeners.tls is not None:
+            tls, certificate_file = stack.enter_context(server_tls(settings.certificate_file))
+        runner = web.AppRunner(
+            Emulator(settings, models, random, answers).application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+        )
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listeners.plain).start()
+            if listeners.tls is not None:
+                await web.SockSite(runner, listeners.tls, ssl_context=tls).start()
+            ports = [address[1] for address in runner.addresses]
+            yield Endpoints(ports[0], ports[1] if tls is not None else None, certificate_file)
+        finally:
+            await runner.cleanup()

@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 from typing import Final
 
@@ -75,8 +75,9 @@ async def _run(listening: socket.socket, emulator_port: int) -> str | None:
     emulator = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "voicelive_emulator"),
         *("--host", "127.0.0.1", "--port", str(emulator_port), "--log-level", "warning"),
+        "--until-stdin-ends",  # so it ends even when this process is killed
         env=os.environ | {"EMULATOR_API_KEY": api_key},
-        stdin=DEVNULL,
+        stdin=PIPE,
         stdout=PIPE,
         # Ctrl-C reaches the gateway alone, which ends its calls before the emulator goes.
         start_new_session=True,

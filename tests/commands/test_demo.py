@@ -106,6 +106,15 @@ def test_kill_takes_the_emulator_along_while_it_loads(tmp_path: Path) -> None:
         assert not emulator.is_running()
 
 
+@pytest.mark.parametrize("when", ["Starting the emulator", "Ctrl-C"])
+def test_a_demonstration_that_is_killed_leaves_no_emulator(tmp_path: Path, when: str) -> None:
+    with demo(tmp_path, "--port", "0") as running:
+        running.prints(when)
+        emulator = running.emulator
+        running.process.kill()
+        emulator.wait(timeout=WAIT_S)
+
+
 def test_an_emulator_that_dies_ends_the_demonstration(tmp_path: Path) -> None:
     with demo(tmp_path, "--port", "0") as running:
         running.prints("Ctrl-C")

@@ -65,6 +65,17 @@ class TestConnection:
                 await client.receive()
         assert (closed.value.code, closed.value.reason) == (1011, "broken")
 
+    async def test_may_ask_by_header_and_for_several(self, emulator: Endpoints) -> None:
+        headers = {"api-key": "k", "x-emulator-fault": "unknown_event, close:1011:gone away@*2"}
+        async with connected(emulator.port, PATH, headers=headers) as client:
+            await client.expect("session.created")
+            await client.expect("emulator.made_up")
+            await client.send("session.update", session={})
+            await client.expect("session.updated")
+            with pytest.raises(Closed) as closed:
+                await client.receive()
+        assert (closed.value.code, closed.value.reason) == (1011, "gone away")
+
     async def test_closes_after_so_many_events(self, emulator: Endpoints) -> None:
         async with connected(emulator.port, faulty("close:1008@*3")) as client:
             await client.say("One")
@@ -243,7 +254,20 @@ def test_every_fault_is_documented() -> None:
     assert documented == ALL_KINDS
 
 
-@pytest.mark.parametrize("text", ["explode", "refuse:soon", "close:now", "stall:x", "close@*many"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("explode", "refuse:soon", "close:now", "stall:x", "close@*many"),
+        *("refuse:99", "refuse:1e9", "close:99999", "stall:-1", "stall:nan", "expire:inf", "close@*0"),
+        f"close:1011:{'x' * 124}",
+    ],
+)
 def test_nonsense_is_told(text: str) -> None:
     with pytest.raises(UnknownFault):
         parse_faults([text])
+
+
+async def test_a_fault_in_the_wrong_place_is_told(emulator: Endpoints) -> None:
+    assert await handshake(emulator, faulty("slow_token")) == 400
+    status, body = await token(emulator, "stall")
+    assert (status, body["error"]["message"]) == (400, "'stall' is a fault of a session.")

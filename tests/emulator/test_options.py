@@ -20,7 +20,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, *options: str) -> Settings:
 
     monkeypatch.setattr(command, "_serve", serve)
     monkeypatch.setattr(command, "configure_logs", lambda *_, **__: None)
-    result = CliRunner().invoke(command.app, options)
+    result = CliRunner().invoke(command.app, ("--port", "0", *options))
     assert result.exit_code == 0, result.output
     return served[0]
 
@@ -44,6 +44,22 @@ def test_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.token_faults == ("slow_token:2", "short_token:9")
 
 
-@pytest.mark.parametrize("options", [("--pace", "-1"), ("--agent-updates", "obey")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--pace", "-1"),
+        ("--agent-updates", "obey"),
+        ("--port", "65536"),
+        ("--tls-port", "-1"),
+        ("--max-sessions", "0"),
+        ("--session-lifetime-s", "0"),
+    ],
+)
 def test_nonsense_is_refused(options: tuple[str, ...]) -> None:
     assert CliRunner().invoke(command.app, options).exit_code == 2
+
+
+def test_a_fault_of_the_token_endpoint_is_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "configure_logs", lambda *_, **__: None)
+    result = CliRunner().invoke(command.app, ("--token-fault", "stall"))
+    assert (result.exit_code, result.output) == (1, "'stall' is a fault of a session.\n")
