@@ -1,15 +1,18 @@
 """How fast the emulator answers: `python -m bench.emulator`, real speech in real time over sockets.
 
 For 1, 4 and 8 calls at once, with `server_vad` as it is by default and with `azure_semantic_vad` and
-end-of-utterance detection after 200 ms of silence. The lines of the answers are those of the script, kept
-once they were spoken; or each begins anew; or it does and cannot be foreseen in the caller's last pause.
+end-of-utterance detection after 200 ms of silence. Each run says the same things, spread over its calls.
+The lines of the answers are those of the script, kept once they were spoken; or each begins anew; or it does
+and cannot be foreseen in the caller's last pause.
 The emulator is a process of its own.
 The parts of a delay are medians, so they add up to the whole only nearly; their means do exactly.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
+import math
 import signal
 import statistics
 import subprocess
@@ -25,7 +28,7 @@ import aiohttp
 import numpy as np
 import psutil
 
-from bench.callers import utterances
+from bench.callers import Utterance, utterances
 from bench.emulator_call import Call, Turn
 
 _SEMANTIC: Final = {
@@ -44,6 +47,8 @@ _EMULATORS: Final = {
 }
 _STAGGER_S: Final = 0.37
 _OVERLOAD: Final = 40
+_FEWEST_TURNS: Final = 4
+"""Of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,26 @@ def main() -> None:
     """Measure and print every figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4, 8], help="calls at once")
-    parser.add_argument(
-        "--turns", type=int, default=42, help="turns of all calls of a run, at least 4 a call"
-    )
+    parser.add_argument("--rounds", type=int, default=1, help="how often everything is said in a run")
     parser.add_argument("--detection", choices=_SESSIONS, nargs="+", default=list(_SESSIONS))
-    parser.add_argument("--lines", choices=_EMULATORS, nargs="+", default=list(_EMULATORS))
+    parser.add_argument("--lines", choices=_EMULATORS, nargs="+", default=["kept", "unforeseen"])
     arguments = parser.parse_args()
     for lines in arguments.lines:
         with _emulator(_EMULATORS[lines]) as (process, port):
             for name in arguments.detection:
                 for calls in arguments.calls:
-                    turns = max(arguments.turns // calls, 4)
-                    asyncio.run(_run(f"{name}, lines {lines}", process, port, calls, turns, _SESSIONS[name]))
+                    said = _shares(calls, arguments.rounds)
+                    asyncio.run(_run(f"{name}, lines {lines}", process, port, said, _SESSIONS[name]))
             asyncio.run(_overload(port))
+
+
+def _shares(calls: int, rounds: int) -> list[list[Utterance]]:
+    """Return what each call says: everything so often, or more often where a call had too few turns."""
+    said = utterances()
+    rounds = max(rounds, math.ceil(_FEWEST_TURNS * calls / len(said)))
+    total = rounds * len(said)
+    edges = [total * number // calls for number in range(calls + 1)]
+    return [[said[index % len(said)] for index in range(*edge)] for edge in itertools.pairwise(edges)]
 
 
 @contextmanager
@@ -87,30 +99,36 @@ def _emulator(module: str) -> Iterator[tuple[psutil.Process, int]]:
 
 
 async def _run(
-    name: str, process: psutil.Process, port: int, calls: int, turns: int, session: Mapping[str, Any]
+    name: str,
+    process: psutil.Process,
+    port: int,
+    said: Sequence[Sequence[Utterance]],
+    session: Mapping[str, Any],
 ) -> None:
     before_s, before = sum(process.cpu_times()[:2]), time.monotonic()
     waited_before = _waited_s()
     async with aiohttp.ClientSession(headers={"api-key": "any"}) as http, asyncio.TaskGroup() as tasks:
-        made = [tasks.create_task(_call(http, port, number, turns, session)) for number in range(calls)]
+        made = [tasks.create_task(_call(http, port, *share, session)) for share in enumerate(said)]
     elapsed_s = time.monotonic() - before
     load = Load(
         cores=(sum(process.cpu_times()[:2]) - before_s) / elapsed_s,
         memory_mib=process.memory_info().rss / 2**20,
         pressure=(_waited_s() - waited_before) / elapsed_s,
     )
-    _report(f"{name}, calls at once: {calls}", [task.result() for task in made], load)
+    _report(f"{name}, calls at once: {len(said)}", [task.result() for task in made], load)
 
 
 async def _call(
-    http: aiohttp.ClientSession, port: int, number: int, turns: int, session: Mapping[str, Any]
+    http: aiohttp.ClientSession,
+    port: int,
+    number: int,
+    said: Sequence[Utterance],
+    session: Mapping[str, Any],
 ) -> Call:
     await asyncio.sleep(number * _STAGGER_S)
-    said = utterances()
-    first = number * 5
     async with http.ws_connect(_url(port), max_msg_size=0) as ws:
         call = Call(ws)
-        await call.run([said[(first + index) % len(said)] for index in range(turns)], session)
+        await call.run(said, session)
     return call
 
 
