@@ -175,10 +175,11 @@ class AgentTranscript:
 
 @dataclass(frozen=True, slots=True)
 class AgentTranscriptDelta:
-    """Live caption of the agent, released with its audio."""
+    """Live caption of the agent, released with its audio; `index` counts those of one response from 0."""
 
     text: str
     response_id: str
+    index: int
     type: str = "agent_transcript_delta"
 
 

@@ -102,7 +102,7 @@ class Replies:
             reply.item_id = event.item_id
             self._playout.add_message(event.response_id, Status("agent_speaking", event.response_id))
             for text in reply.early_captions:
-                self._playout.add_message(event.response_id, AgentTranscriptDelta(text, event.response_id))
+                self._caption(reply, text)
         reply.last_event_at = now
         try:
             self._playout.add_audio(event.response_id, event.pcm)
@@ -126,8 +126,7 @@ class Replies:
                 # Captions travel with their audio, and the service sends text first.
                 reply.early_captions.append(event.text)
             else:
-                caption = AgentTranscriptDelta(event.text, event.response_id)
-                self._playout.add_message(event.response_id, caption)
+                self._caption(reply, event.text)
         return []
 
     def text(self, event: service.AgentTextDelta, now: float) -> list[Effect]:
@@ -284,6 +283,11 @@ class Replies:
     def _stalled_at(self, reply: Reply) -> float:
         heard_at = self._playout.plays_until(reply.response_id)
         return max(reply.last_event_at, heard_at) + self._response_timeout_s
+
+    def _caption(self, reply: Reply, text: str) -> None:
+        caption = AgentTranscriptDelta(text, reply.response_id, reply.captions)
+        reply.captions += 1
+        self._playout.add_message(reply.response_id, caption)
 
     def _generating(self, response_id: str) -> Reply | None:
         reply = self._replies.get(response_id)

@@ -108,6 +108,7 @@ class Reply:
     item_id: str | None = None
     announced: bool = False
     early_captions: list[str] = field(default_factory=list)
+    captions: int = 0
     spoken: str = ""
     spoken_in_full: str = ""
     written: str = ""

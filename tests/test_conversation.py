@@ -88,10 +88,10 @@ class TestTurn:
         )
         assert [m for m in call.messages if isinstance(m, Status | AgentTranscriptDelta)][-2:] == [
             Status("agent_speaking", "resp_1"),
-            AgentTranscriptDelta("Ten ", "resp_1"),
+            AgentTranscriptDelta("Ten ", "resp_1", 0),
         ]
         call.advance(1.5)
-        assert call.messages[-1] == AgentTranscriptDelta("dollars.", "resp_1")
+        assert call.messages[-1] == AgentTranscriptDelta("dollars.", "resp_1", 1)
 
     def test_ready_follows_when_the_response_is_played_not_when_it_is_generated(
         self, call: VirtualCall

@@ -23,6 +23,7 @@ from voicelive_client.connection import (
 from voicelive_client.events import (
     AgentText,
     AgentTranscript,
+    AgentTranscriptDelta,
     Closed,
     Event,
     Played,
@@ -39,7 +40,7 @@ MAX_WAITING_EVENTS: Final = 256
 MAX_WAITING_TEXTS: Final = 10
 """Typed while the connection is lost; past this the oldest are dropped."""
 
-MAX_KNOWN_TRANSCRIPTS: Final = 256
+MAX_KNOWN_TEXTS: Final = 1024
 
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 4.0
@@ -75,7 +76,7 @@ class VoiceLiveCall:
         self._lost_at: float | None = None
         self._hung_up = asyncio.Event()
         self._texts: deque[str] = deque(maxlen=MAX_WAITING_TEXTS)
-        self._transcripts: deque[tuple[type[Event], str]] = deque(maxlen=MAX_KNOWN_TRANSCRIPTS)
+        self._known_texts: deque[tuple[type[Event], str, int]] = deque(maxlen=MAX_KNOWN_TEXTS)
 
     async def __aenter__(self) -> Self:
         """Calls. Raises CallRefusedError when the gateway says no, CallUnreachableError otherwise."""
@@ -234,17 +235,19 @@ class VoiceLiveCall:
         return Resumed(event.session_id, round(_clock() - self._lost_at, 3))
 
     def _is_known(self, event: Event) -> bool:
-        """Whether this is a transcript that was told before: after a return, some come twice."""
+        """Whether this is a text that was told before: after a return, some come twice."""
         match event:
             case UserTranscript(item_id=str(name)):
-                pass
+                text = (UserTranscript, name, 0)
             case AgentTranscript(response_id=str(name)) | AgentText(response_id=str(name)):
-                pass
+                text = (type(event), name, 0)
+            case AgentTranscriptDelta(response_id=str(name), index=int(index)):
+                text = (AgentTranscriptDelta, name, index)
             case _:
                 return False
-        if (type(event), name) in self._transcripts:
+        if text in self._known_texts:
             return True
-        self._transcripts.append((type(event), name))
+        self._known_texts.append(text)
         return False
 
     async def _send_waiting(self, connection: Connection) -> None:

@@ -58,10 +58,11 @@ class AgentTranscript:
 
 @dataclass(frozen=True, slots=True)
 class AgentTranscriptDelta:
-    """More of the agent's words, in time with their audio."""
+    """More of the agent's words, in time with their audio; `index` counts those of one response from 0."""
 
     text: str
     response_id: str | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

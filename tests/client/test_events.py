@@ -56,6 +56,10 @@ from voicelive_client.events import (
             ),
         ),
         ({"type": "agent_transcript_delta", "text": "Y"}, AgentTranscriptDelta("Y")),
+        (
+            {"type": "agent_transcript_delta", "text": "Y", "response_id": "r1", "index": 2},
+            AgentTranscriptDelta("Y", "r1", 2),
+        ),
         ({"type": "agent_text", "text": "Yes."}, AgentText("Yes.")),
         ({"type": "agent_audio_end", "response_id": "r", "total_ms": 20}, AgentAudioEnd("r", 20)),
         ({"type": "agent_audio_end", "response_id": "r", "total_ms": 20.5}, AgentAudioEnd("r", 20.5)),

@@ -3,7 +3,7 @@
 import asyncio
 import http
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from tests.test_service import audio_delta, response_created, response_done, say
 from voicelive_client import (
     AgentAudio,
     AgentTranscript,
+    AgentTranscriptDelta,
     CallClosedError,
     Closed,
     Event,
@@ -284,6 +285,7 @@ async def test_a_dead_connection_is_dropped_without_a_close_frame(monkeypatch: p
 
 
 STORY = b"".join(n.to_bytes(2, "little") for n in range(60_000))
+CAPTIONS = [f"word {number} " for number in range(50)]
 """2.5 s in which every sample says where it is."""
 
 
@@ -295,7 +297,7 @@ async def test_with_the_real_gateway_no_word_and_no_sound_is_lost() -> None:
         await session.receive()
         await session.send(
             response_created("resp_1"),
-            audio_delta("resp_1", STORY),
+            *story_with_captions(),
             {"type": "response.audio_transcript.done", "response_id": "resp_1", "transcript": "A story."},
             response_done("resp_1"),
         )
@@ -331,6 +333,8 @@ async def test_with_the_real_gateway_no_word_and_no_sound_is_lost() -> None:
     assert kinds.count(SessionStarted) == kinds.count(Reconnecting) == kinds.count(Resumed) == 1
     transcripts = [event for event in events if isinstance(event, AgentTranscript)]
     assert transcripts == [AgentTranscript("A story.", "resp_1"), AgentTranscript("Goodbye.", "resp_2")]
+    captions = [event for event in events if isinstance(event, AgentTranscriptDelta)]
+    assert [caption.text for caption in captions if caption.response_id == "resp_1"] == CAPTIONS
     assert STORY.startswith(before)
     assert STORY.endswith(after)
     assert len(before) + len(after) >= len(STORY)
@@ -338,6 +342,14 @@ async def test_with_the_real_gateway_no_word_and_no_sound_is_lost() -> None:
     assert played.complete
     assert SessionEnded("ended") in events
     assert events[-1] == Closed(1000, "")
+
+
+def story_with_captions() -> Iterator[dict[str, object]]:
+    """The story in pieces of 50 ms, each with its caption."""
+    size = len(STORY) // len(CAPTIONS)
+    for number, text in enumerate(CAPTIONS):
+        yield {"type": "response.audio_transcript.delta", "response_id": "resp_1", "delta": text}
+        yield audio_delta("resp_1", STORY[number * size : (number + 1) * size])
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.emulator.doubles import Doubles, silence, speech
-from tests.emulator.wire import Closed, connected, only, types
+from tests.emulator.wire import TIMEOUT_S, Closed, connected, only, types
 from voicelive_emulator.faults import ALL_KINDS, UnknownFault, parse_faults
 from voicelive_emulator.server import Endpoints, serving
 from voicelive_emulator.settings import Settings
@@ -93,6 +93,17 @@ class TestConnection:
             with pytest.raises((Closed, ConnectionError)) as lost:
                 await client.until("response.done")
         assert not isinstance(lost.value, Closed) or lost.value.code in (None, 1006)
+
+    async def test_a_reset_is_one_to_tcp(self, emulator: Endpoints) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
+        writer.write(
+            f"GET {faulty('abort@session.created')} HTTP/1.1\r\nHost: localhost\r\napi-key: k\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), TIMEOUT_S)
+        writer.close()
 
     async def test_falls_silent(self, emulator: Endpoints) -> None:
         async with connected(emulator.port, faulty("silence@session.created")) as client:

@@ -15,6 +15,7 @@ from azure.ai.voicelive.models import (
     AzureCustomVoice,
     AzureSemanticDetection,
     AzureSemanticVad,
+    ClientEvent,
     FunctionCallOutputItem,
     FunctionTool,
     InputAudioFormat,
@@ -39,7 +40,7 @@ from azure.core.credentials import AzureKeyCredential
 
 from tests.emulator.doubles import Doubles, silence, speech
 from tests.emulator.test_server import minted_token
-from tests.emulator.wire import TIMEOUT_S
+from tests.emulator.wire import TIMEOUT_S, connected
 from voicelive_emulator.server import Endpoints
 
 
@@ -272,6 +273,27 @@ async def test_errors_leave_the_session_alive(emulator: Endpoints) -> None:
         assert error.error.type == "invalid_request_error"
         await connection.conversation.item.create(item=typed("Still there?"))
         await until(connection, ServerEventConversationItemCreated)
+
+
+async def test_every_client_event_of_the_sdk_is_known_and_answered(emulator: Endpoints) -> None:
+    async with connected(emulator.port) as client:
+        await client.expect("session.created")
+        for event_type in ClientEvent.__mapping__:
+            await client.send(event_type, event_id=event_type)
+            answers = await client.settle()
+            assert answers, event_type
+            for error in (answer["error"] for answer in answers if answer["type"] == "error"):
+                assert error["event_id"] == event_type
+                assert error["message"] != "There is no client event of this type."
+
+
+async def test_the_sdk_knows_every_event_of_a_spoken_turn(emulator: Endpoints) -> None:
+    async with session(emulator) as connection:
+        await connection.session.update(session=GATEWAY_SESSION)
+        audio: Any = silence(500) + speech(1_000) + silence(1_000)
+        await connection.input_audio_buffer.append(audio=audio)
+        events = await until(connection, ServerEventResponseDone)
+    assert ServerEvent not in {type(event) for event in events}
 
 
 async def test_every_agent_mode_by_its_query(emulator: Endpoints) -> None:

@@ -117,12 +117,17 @@ import voicelive_emulator.model_files as files
 def refuse(*_): raise AssertionError("a model file was looked for")
 files.installed_file = refuse
 from voicelive_emulator.__main__ import app
-import os, signal, threading
-threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-app(["--tape", "--port", "0"])
+app(["--tape", "--port", "0", "--until-stdin-ends"])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert '"ready"' in done.stdout
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        _, errors = process.communicate(timeout=60)
+    assert '"ready"' in ready, errors
+    assert process.returncode == 0, errors

@@ -1,7 +1,8 @@
 """The endpoints that the conformance tests judge.
 
 The emulator always; Azure as well when CONFORMANCE_ENDPOINT and CONFORMANCE_API_KEY are set
-(CONFORMANCE_MODEL and CONFORMANCE_NATIVE_MODEL name other models than the usual ones).
+(CONFORMANCE_MODEL and CONFORMANCE_NATIVE_MODEL name other models than the usual ones). `-m azure` runs
+those alone.
 """
 
 import os
@@ -16,14 +17,20 @@ from voicelive_emulator.settings import Settings
 from voicelive_emulator.speech_models import SpeechModels
 
 MODEL, NATIVE_MODEL = "gpt-4.1", "gpt-realtime"
+AZURE = (
+    pytest.mark.azure,
+    pytest.mark.skipif(
+        not {"CONFORMANCE_ENDPOINT", "CONFORMANCE_API_KEY"} <= set(os.environ),
+        reason="needs CONFORMANCE_ENDPOINT and CONFORMANCE_API_KEY",
+    ),
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "target" in metafunc.fixturenames:
-        with_azure = {"CONFORMANCE_ENDPOINT", "CONFORMANCE_API_KEY"} <= set(os.environ)
         emulator_only = metafunc.function.__name__.split("_")[1] in EMULATOR_ONLY
-        names = ["emulator", "azure"] if with_azure and not emulator_only else ["emulator"]
-        metafunc.parametrize("target", names, indirect=True)
+        targets = ["emulator"] if emulator_only else ["emulator", pytest.param("azure", marks=AZURE)]
+        metafunc.parametrize("target", targets, indirect=True)
 
 
 @pytest.fixture

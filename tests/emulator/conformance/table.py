@@ -27,7 +27,7 @@ class Outcomes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         found = _TEST.search(report.nodeid)
-        if found is not None and (report.when == "call" or not report.passed):
+        if found is not None and not report.skipped and (report.when == "call" or report.failed):
             key = (found[1], found[2])
             self.results[key] = self.results.get(key, True) and report.passed
 

@@ -85,8 +85,12 @@ async def answered(client: WireClient, text: str = "Hello.", **response: Any) ->
     return await client.until("response.done")
 
 
-def long_answer() -> dict[str, Any]:
-    """Return the body of `response.create` for an answer that takes long to make and to say."""
-    text = " ".join(f"This is sentence number {number} of a long story." for number in range(20))
+def given(text: str) -> dict[str, Any]:
+    """Return the body of `response.create` for an answer with these words."""
     message = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": text}]}
     return {"pre_generated_assistant_message": message}
+
+
+def long_answer() -> dict[str, Any]:
+    """Return the body of `response.create` for an answer that takes long to make and to say."""
+    return given(" ".join(f"This is sentence number {number} of a long story." for number in range(20)))
