@@ -13,10 +13,12 @@ from voicelive_emulator.agents import Request
 from voicelive_emulator.conversation import Conversation, MessageItem
 from voicelive_emulator.effects import Effect, Send, Transcribe
 from voicelive_emulator.events import ClientError, Event, Events
+from voicelive_emulator.fillers import without_fillers
 from voicelive_emulator.mcp_tools import McpTools
 from voicelive_emulator.replies import Replies, ReplyRequest
 from voicelive_emulator.response_requests import ResponseRequest, offered_tools, response_options
 from voicelive_emulator.session_config import SessionConfig
+from voicelive_emulator.session_fields import SemanticVad
 
 _LANGUAGE: Final = "en-US"
 
@@ -101,6 +103,7 @@ class Turns:
         """What the agent would be asked if the turn that goes on ended now; None if nothing, or not aloud."""
         detection = self._config.turn_detection
         answers = detection is not None and detection.create_response
+        text = self._understood(text)
         if not (
             answers and text and self._speaking is not None and "audio" in self._config.get("modalities")
         ):
@@ -117,7 +120,7 @@ class Turns:
         Sound without words becomes an item but is not answered: a cough is no turn.
         """
         turn = self._waiting.popleft()
-        turn.item.understood = text
+        text = turn.item.understood = self._understood(text)
         if self._config.transcribes:
             turn.item.parts[0]["transcript"] = text
         if self._config.profile.transcript_first:
@@ -161,6 +164,11 @@ class Turns:
         """Return the words that were held back until a native model's response has begun."""
         held, self._held = self._held, []
         return held
+
+    def _understood(self, text: str) -> str:
+        detection = self._config.turn_detection
+        removes = isinstance(detection, SemanticVad) and detection.remove_filler_words
+        return without_fillers(text) if removes else text
 
     def _commit(self, item_id: str, audio_ms: float, wants_answer: bool) -> list[Effect]:
         previous_id = self._waiting[-1].item.item_id if self._waiting else self._conversation.last_id

@@ -53,9 +53,10 @@ class FixedVerdict:
 
 @dataclass
 class LoudSeconds:
-    """Recognises how long the loud part lasted; silence has no words. `error` makes it fail."""
+    """Recognises how long the loud part lasted, or `text`; silence has no words. `error` makes it fail."""
 
     error: Exception | None = None
+    text: str | None = None
     heard: list[Samples] = field(default_factory=list)
 
     def transcribe(self, samples: Samples) -> str:
@@ -63,7 +64,9 @@ class LoudSeconds:
             raise self.error
         self.heard.append(samples)
         loud = np.flatnonzero(np.abs(samples) > 0.1)
-        return f"I spoke for {round((loud[-1] - loud[0]) / 16_000, 1)} seconds." if len(loud) else ""
+        if not len(loud):
+            return ""
+        return self.text or f"I spoke for {round((loud[-1] - loud[0]) / 16_000, 1)} seconds."
 
 
 class Tones:
