@@ -34,6 +34,10 @@ class CallerAudioBuffer:
             return
         self._held += data[:whole]
 
+    def break_off(self) -> None:
+        """The caller's connection is lost: the other half of an odd byte never comes."""
+        self._odd_byte = b""
+
     def __len__(self) -> int:
         """How many bytes wait that can be taken."""
         return len(self._held)

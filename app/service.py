@@ -217,6 +217,7 @@ class VoiceLiveSessionManager:
     def _lose_caller(self, now: float) -> None:
         self._log.info("call.caller_lost", window_s=self._settings.resume_window_s)
         self._lost_at = now
+        self._upstream.caller_lost()
         self._lost_call.enter_context(self._lifecycle.call())
         self._conversation.client_lost(now)
 

@@ -113,6 +113,10 @@ class Upstream:
             self._flush()
             self._stop_who_is_too_fast()
 
+    def caller_lost(self) -> None:
+        """The caller's connection is lost, perhaps in the middle of a sample."""
+        self._caller_audio.break_off()
+
     def send(self, event: ClientEvent) -> bool:
         """Send an event, or queue it until it can be sent. False when too many wait already."""
         if len(self._events) >= MAX_QUEUED_EVENTS:
