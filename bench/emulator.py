@@ -75,7 +75,8 @@ def main() -> None:
                 for calls in arguments.calls:
                     said = _shares(calls, arguments.rounds)
                     asyncio.run(_run(f"{name}, lines {lines}", process, port, said, _SESSIONS[name]))
-            asyncio.run(_overload(port))
+            if lines == "kept":
+                asyncio.run(_overload(port))
 
 
 def _shares(calls: int, rounds: int) -> list[list[Utterance]]:

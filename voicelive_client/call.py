@@ -236,15 +236,17 @@ class VoiceLiveCall:
 
     def _is_known(self, event: Event) -> bool:
         """Whether this is a text that was told before: after a return, some come twice."""
+        index = 0
         match event:
             case UserTranscript(item_id=str(name)):
-                text = (UserTranscript, name, 0)
+                pass
             case AgentTranscript(response_id=str(name)) | AgentText(response_id=str(name)):
-                text = (type(event), name, 0)
+                pass
             case AgentTranscriptDelta(response_id=str(name), index=int(index)):
-                text = (AgentTranscriptDelta, name, index)
+                pass
             case _:
                 return False
+        text = (type(event), name, index)
         if text in self._known_texts:
             return True
         self._known_texts.append(text)

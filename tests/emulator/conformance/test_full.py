@@ -234,7 +234,8 @@ def _samples(sound: bytes, name: str) -> Samples:
     """Return samples in [-1, 1] at whatever rate."""
     if name.startswith("g711"):
         return InputDecoder(name, 8_000).decode(sound)
-    return np.frombuffer(sound, "<i2").astype(np.float32) / 32_768
+    samples: Samples = np.divide(np.frombuffer(sound, "<i2"), 32_768, dtype=np.float32)
+    return samples
 
 
 async def test_f10_voices(target: Target) -> None:
