@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 
 from tests import gateway as gateway_module
@@ -11,6 +12,10 @@ from tests.played_gateway import start_gateway
 from tests.processes import EmulatorProcess, GatewayProcess, emulator_process
 
 __all__ = ["start_gateway"]
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)
