@@ -64,10 +64,17 @@ class _Link:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
+        self.half_closed: set[asyncio.StreamWriter] = set()
 
     def close(self) -> None:
         for writer in (self.client, self.server):
             writer.close()
+
+    def half_close(self, writer: asyncio.StreamWriter) -> None:
+        """Tell one side that nothing more comes; what would have come is dropped."""
+        if writer not in self.half_closed and not writer.is_closing():
+            self.half_closed.add(writer)
+            writer.write_eof()
 
     @staticmethod
     def reset(writer: asyncio.StreamWriter) -> None:
@@ -123,12 +130,12 @@ class ToxicProxy:
     def half_close_to_client(self) -> None:
         """Tell the clients that the server sends nothing any more, and go on in the other direction."""
         for link in self._links:
-            link.client.write_eof()
+            link.half_close(link.client)
 
     def half_close_to_server(self) -> None:
         """Tell the server that the clients send nothing any more, and go on in the other direction."""
         for link in self._links:
-            link.server.write_eof()
+            link.half_close(link.server)
 
     async def serve(self, listener: socket.socket) -> None:
         """Until cancelled."""
@@ -153,15 +160,17 @@ class ToxicProxy:
         self._links.add(link)
         try:
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(reader, server, self.to_server))
-                pumps.create_task(self._pump(server_reader, client, self.to_client))
+                pumps.create_task(self._pump(link, reader, server, self.to_server))
+                pumps.create_task(self._pump(link, server_reader, client, self.to_client))
         except* OSError:
             pass
         finally:
             self._links.discard(link)
             link.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, toxics: Toxics) -> None:
+    async def _pump(
+        self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, toxics: Toxics
+    ) -> None:
         passed = 0
         while data := await reader.read(CHUNK_BYTES):
             start = 0
@@ -174,7 +183,7 @@ class ToxicProxy:
                     await asyncio.sleep(toxics.latency_s + toxics.jitter_s * self._random.random())
                 if toxics.bandwidth_bytes_s:
                     await asyncio.sleep(len(piece) / toxics.bandwidth_bytes_s)
-                if toxics.swallow:
+                if toxics.swallow or writer in link.half_closed:
                     continue
                 if toxics.limit_bytes is not None and passed + len(piece) > toxics.limit_bytes:
                     writer.write(piece[: toxics.limit_bytes - passed])
@@ -190,8 +199,7 @@ class ToxicProxy:
         if toxics.stalled.is_set():
             await toxics.resumed.wait()
         await asyncio.sleep(toxics.slow_close_s)
-        if writer.can_write_eof():
-            writer.write_eof()
+        link.half_close(writer)
 
 
 @asynccontextmanager
