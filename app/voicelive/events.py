@@ -189,7 +189,7 @@ def parse_server_event(data: bytes | memoryview) -> ServerEvent:
     reader = _READERS.get(event["type"])
     try:
         return reader(event) if reader else OtherEvent(event["type"])
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         raise MalformedEventError(f"{event['type']} without its fields") from None
 
 
