@@ -48,7 +48,7 @@ CONTROL_FRAMES_PER_S: Final = 10
 CONTROL_FRAMES_AT_ONCE: Final = 100
 
 FLOOD_CODE: Final = 4429
-FLOOD_LINGER_S: Final = 1.0
+FLOOD_LINGER_S: Final = 2.0
 """A client that sends too much is given this long to read why, and is read no more."""
 
 CLOSE_TIMEOUT_S: Final = 10.0

@@ -35,8 +35,8 @@ def hello() -> FastAPI:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "REQUEST_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(http_protocol, "RESPONSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(http_protocol, "REQUEST_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(http_protocol, "RESPONSE_TIMEOUT_S", 1.5)
 
 
 class TestSlowClients:
@@ -54,12 +54,11 @@ class TestSlowClients:
         async with running_app(hello()) as port, raw_client(port) as client:
 
             async def dribble() -> None:
-                for byte in GET[:-1] * 100:
+                for byte in GET[:-1] * 1000:
                     client.send(bytes([byte]))
                     await asyncio.sleep(0.02)
 
             dribbling = asyncio.create_task(dribble())
-            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
             await client.until_gone()
             dribbling.cancel()
             await asyncio.wait([dribbling])
@@ -81,7 +80,7 @@ class TestSlowClients:
         async with running_app(hello()) as port, raw_client(port) as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.send(GET.replace(b"hello", b"much"))
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3)
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             received = 0
             with contextlib.suppress(ConnectionError):
