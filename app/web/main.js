@@ -60,7 +60,6 @@ async function begin(muted) {
   gapAt = -Infinity;
   showProblem('');
   for (const fact of ['answer', 'connection']) find(fact).textContent = text('facts.unknown');
-  find('parts').textContent = '';
   find('duration').textContent = clock(0);
   listen();
   await call.start({ deviceId: device.value || undefined });
@@ -177,11 +176,9 @@ async function callAgain(why) {
 
 /** @param {{responseId: string} & import('./client/turn-timer.js').Latency} latency */
 function showLatency({ responseId, totalMs, silenceMs, answerMs, playoutMs }) {
-  const total = text('turn.latency', { total: inSeconds(totalMs) });
-  conversation.annotate(responseId, total);
   const [silence, answer, playout] = [silenceMs, answerMs, playoutMs].map(Math.round);
+  conversation.annotate(responseId, text('turn.latency', { total: inSeconds(totalMs), silence, answer, playout }));
   find('answer').textContent = `${inSeconds(totalMs)} s`;
-  find('parts').textContent = text('facts.parts', { silence, answer, playout });
 }
 
 async function listDevices() {

@@ -1,6 +1,8 @@
-"""Pictures of the page in every state, phone and desktop, light and dark.
+"""Pictures of the page in every state, phone and desktop, light and dark, English and Spanish.
 
-    .venv/bin/python -m tests.web.screenshots OUT_DIR
+    .venv/bin/python -m tests.web.screenshots OUT_DIR [NAME…]
+
+A NAME is a state or a look (`phone-light-en`); without any, all are taken.
 
 The page is the real one; what happens to it is played by the scripted gateway, with human speech as both
 voices.
@@ -11,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from playwright.async_api import Browser, Page, ViewportSize
 
@@ -22,7 +25,15 @@ SIZES: dict[str, ViewportSize] = {
     "phone": {"width": 390, "height": 844},
     "desktop": {"width": 1280, "height": 800},
 }
-SCHEMES = ("light", "dark")
+Scheme = Literal["light", "dark"]
+LOOKS: tuple[tuple[str, Scheme, str], ...] = (
+    ("phone", "light", "en"),
+    ("phone", "dark", "en"),
+    ("desktop", "light", "en"),
+    ("desktop", "dark", "en"),
+    ("phone", "dark", "es"),
+    ("desktop", "light", "es"),
+)
 
 GREETING = "Hello, this is Sam, the AI assistant of Maple Lantern. Do you have two minutes?"
 QUESTION = "Yes, sure. What would it cost me a month?"
@@ -83,6 +94,13 @@ class Scene:
 async def idle(scene: Scene) -> None:
     """Nothing has happened yet."""
     await scene.phase("idle")
+
+
+async def asking(scene: Scene) -> None:
+    """The browser asks for the microphone, and the visitor has not answered."""
+    await scene.page.evaluate("navigator.mediaDevices.getUserMedia = () => new Promise(() => {})")
+    await scene.page.click("#start")
+    await scene.phase("microphone")
 
 
 async def connecting(scene: Scene) -> None:
@@ -167,6 +185,13 @@ async def anew(scene: Scene) -> None:
     await call.until_frames(40)
 
 
+async def ending(scene: Scene) -> None:
+    """The caller has hung up, and the gateway has not confirmed it."""
+    await scene.answer()
+    await scene.page.click("#end")
+    await scene.phase("ending")
+
+
 async def ended(scene: Scene) -> None:
     """A call with a good end."""
     call = await scene.answer()
@@ -202,33 +227,27 @@ async def refused(scene: Scene) -> None:
 
 
 STATES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
-    idle, connecting, listening, processing, speaking, interrupted, muted,
-    reconnecting, back, returning, anew, ended, failed, refused,
+    idle, asking, connecting, listening, processing, speaking, interrupted, muted,
+    reconnecting, back, returning, anew, ending, ended, failed, refused,
 )  # fmt: skip
 
 
 async def take(
     browser: Browser, gateway: ScriptedGateway, folder: Path, names: list[str], voice: bytes
 ) -> None:
-    """Every state (or those named) in every size and scheme."""
-    for size, viewport in SIZES.items():
-        for scheme in SCHEMES:
-            context = await browser.new_context(
-                viewport=viewport,
-                color_scheme="dark" if scheme == "dark" else "light",
-                device_scale_factor=1,
-                locale="en-GB",
-            )
-            for state in STATES:
-                if names and state.__name__ not in names:
-                    continue
-                page = await context.new_page()
-                await page.goto(gateway.url)
-                await page.wait_for_selector("#device option", state="attached")
-                await state(Scene(page, gateway, voice))
-                await page.screenshot(path=folder / f"{state.__name__}-{size}-{scheme}.png")
-                await page.close()
-            await context.close()
+    """Every state in every look, or those named."""
+    states = [state for state in STATES if state.__name__ in names] or STATES
+    looks = [look for look in LOOKS if "-".join(look) in names] or LOOKS
+    for size, scheme, language in looks:
+        context = await browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale=language)
+        for state in states:
+            page = await context.new_page()
+            await page.goto(gateway.url)
+            await page.wait_for_selector("#device option", state="attached")
+            await state(Scene(page, gateway, voice))
+            await page.screenshot(path=folder / f"{state.__name__}-{size}-{scheme}-{language}.png")
+            await page.close()
+        await context.close()
 
 
 async def main(folder: Path, names: list[str]) -> None:

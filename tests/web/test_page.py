@@ -165,7 +165,7 @@ class TestSafety:
         await visitor.until_phase("failed")
         assert await visitor.read("#explanation") == HOSTILE_TEXTS[1]
         assert HOSTILE_TEXTS[2] in await visitor.read("#detail")
-        assert await visitor.page.evaluate("document.querySelectorAll('img, script, iframe, a').length") == 2
+        assert await visitor.page.evaluate("document.querySelectorAll('img, script, iframe, a').length") == 1
         assert await visitor.page.evaluate("window.pwned") is None
 
     async def test_a_mebibyte_of_text_does_not_stall_the_page(self, visitor: ScriptedVisitor) -> None:
@@ -229,25 +229,80 @@ class TestAccessibility:
         await visitor.until_phase("failed")
         assert await visitor.accessibility_violations(axe) == []
 
-    async def test_nothing_is_cut_off_on_a_small_phone_in_either_language(
+    async def test_captions_are_not_read_aloud_while_the_agent_speaks_them(
         self, visitor: ScriptedVisitor
     ) -> None:
         page = visitor.page
-        await page.set_viewport_size({"width": 320, "height": 568})
-        for language in ("en", "es"):
-            await page.select_option("#language", language)
-            call = await visitor.call()
-            await page.click("#mute")
-            overflowing = await page.evaluate(
-                """() => [...document.querySelectorAll('button, p, h1, dl, select, input')]
-                    .filter(element => element.getBoundingClientRect().right > innerWidth
-                        || (element.localName === 'button' && element.scrollWidth > element.clientWidth))
-                    .map(element => element.outerHTML)"""
-            )
-            assert overflowing == []
-            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            await call.send("session_ended", reason="ended")
-            await visitor.until_phase("ended")
+        live = "[...document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]')]"
+        regions = f"{live}.filter(element => element.ariaLive !== 'off').map(element => element.id)"
+        assert await page.evaluate(regions) == ["announcement"]
+        assert await page.get_attribute("#log", "aria-live") == "off"
+        call = await visitor.call()
+        await call.speak("r1", tone(440, 300))
+        await call.send("agent_transcript_delta", text="It costs", response_id="r1")
+        await call.send("agent_transcript", text="It costs nineteen euros.", response_id="r1")
+        await call.send("user_transcript", text="Thank you.", item_id="i1")
+        await visitor.until_reads("#turns", "Thank you.")
+        said = await page.inner_text("#announcement")
+        assert "costs" not in said
+        assert "Thank" not in said
+        await call.send("clear_playback", response_id="r2")
+        await visitor.until(
+            "() => document.querySelector('#announcement').textContent === 'You interrupted.'"
+        )
+
+
+UNTIDY = """() => {
+    const shown = selector =>
+        [...document.querySelectorAll(selector)].filter(element => element.checkVisibility());
+    const name = element => element.id || element.className || element.localName;
+    const box = element => element.getBoundingClientRect();
+    const wide = shown('button, p, h1, dl, dd, select, input, span').filter(element =>
+        !element.closest('.visually-hidden') && (box(element).right > innerWidth + 0.5
+        || (element.localName === 'button' && element.scrollWidth > element.clientWidth)));
+    const small = shown('button, select, input:not([type=checkbox]), label.hold')
+        .filter(element => box(element).height < 43.5);
+    const blocks = shown('.bar, .stage, .conversation, .controls').map(box);
+    const across = blocks.flatMap((one, i) => blocks.slice(i + 1).filter(other =>
+        one.left < other.right - 1 && other.left < one.right - 1
+        && one.top < other.bottom - 1 && other.top < one.bottom - 1));
+    const spilled = shown('.stage, .conversation, .controls')
+        .filter(element => element.scrollHeight > element.clientHeight + 1);
+    return {
+        wide: wide.map(name), small: small.map(name), across: across.length, spilled: spilled.map(name),
+        sideways: document.documentElement.scrollWidth > innerWidth,
+    };
+}"""
+TIDY = {"wide": [], "small": [], "across": 0, "spilled": [], "sideways": False}
+
+
+class TestLayout:
+    @pytest.mark.parametrize("language", ["en", "es"])
+    @pytest.mark.parametrize(
+        "size",
+        [(320, 568), (844, 390), (1280, 640)],
+        ids=lambda size: f"{size[0]}x{size[1]}",
+    )
+    async def test_nothing_is_cut_off_covered_or_too_small_to_touch(
+        self, visitor: ScriptedVisitor, size: tuple[int, int], language: str
+    ) -> None:
+        page = visitor.page
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        await page.select_option("#language", language)
+        assert await page.evaluate(UNTIDY) == TIDY
+        call = await visitor.call(resume_token="t1")
+        await call.send("user_transcript", text="Donaudampfschifffahrtsgesellschaft " * 4, item_id="i1")
+        await call.send("session_ending", reason="max_duration", seconds_left=60)
+        await visitor.until("() => !document.querySelector('#problem').hidden")
+        await page.click("#mute")
+        assert await page.evaluate(UNTIDY) == TIDY
+        await page.check("#hold")
+        assert await page.evaluate(UNTIDY) == TIDY
+        await call.send(
+            "error", code=ErrorCode.UPSTREAM_LOST, message="", fatal=True, retry_after_ms=5000, ref="c_7f3a91"
+        )
+        await visitor.until_phase("failed")
+        assert await page.evaluate(UNTIDY) == TIDY
 
 
 class TestExample:
