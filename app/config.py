@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     app_port: int = Field(8000, ge=0, le=65535, description="a port from 0 to 65535")
     app_tls_cert_file: Path | None = Field(None, description="the path of a certificate chain in PEM")
     app_tls_key_file: Path | None = Field(None, description="the path of its private key in PEM")
+    workers: int = Field(1, ge=1, le=256, description="a number of processes from 1 to 256")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
     # Who may call

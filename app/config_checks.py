@@ -79,6 +79,12 @@ def _contradictions(settings: "Settings") -> Iterator[Problem]:
             "has no meaning without AZURE_VOICELIVE_AGENT_NAME.",
             "Set the name, or leave the version out.",
         )
+    if settings.workers > 1 and settings.resume_window_s:
+        yield Problem(
+            "WORKERS",
+            "is more than 1 with RESUME_WINDOW_S set: another process would not know the lost call.",
+            "Set WORKERS to 1, or RESUME_WINDOW_S to 0.",
+        )
     if settings.azure_voicelive_instructions_file and not settings.azure_voicelive_model:
         yield Problem(
             "AZURE_VOICELIVE_INSTRUCTIONS_FILE",

@@ -55,6 +55,8 @@ class Lifecycle:
     def __init__(self, drain_timeout_s: float = 0.0, closes_per_s: float = CLOSES_PER_S) -> None:
         self.live_calls = 0
         self._phase = Phase.STARTING
+        self._held_back = False
+        self._started = False
         self._drain_timeout_s = drain_timeout_s
         self._closes_per_s = closes_per_s
         self._ends_at = 0.0
@@ -81,8 +83,19 @@ class Lifecycle:
 
     def become_ready(self) -> None:
         """Start-up is complete. A drain that was asked for meanwhile goes on."""
-        if self._phase is Phase.STARTING:
+        self._started = True
+        if self._phase is Phase.STARTING and not self._held_back:
             self._phase = Phase.READY
+
+    def hold_back(self) -> None:
+        """Not ready before `let_in`, whatever start-up says."""
+        self._held_back = True
+
+    def let_in(self) -> None:
+        """Ready as soon as start-up is complete."""
+        self._held_back = False
+        if self._started:
+            self.become_ready()
 
     def drain(self, now: float) -> None:
         """Take no new calls, and end when the live ones have ended. Asked again: `end_now`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from app.admission.doorkeeper import Doorkeeper
 from app.admission.hosts import TrustedHosts
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
-from app.lifecycle import Lifecycle, Phase
+from app.lifecycle import CLOSES_PER_S, Lifecycle, Phase
 from app.messages import MAX_MESSAGE_BYTES, ErrorCode
 from app.pacer import Pacer
 from app.redaction import REDACTOR
@@ -36,6 +37,7 @@ from app.websocket.call_protocol import CallProtocol
 from app.websocket.http_protocol import HttpProtocol, OpenConnections
 from app.websocket.listener import listen
 from app.websocket.tls import server_context
+from app.workers import MakeServer, run_workers
 
 PING_S: Final = 10.0
 """A client that vanished is noticed within ping and pong time-outs together: 20 s."""
@@ -51,7 +53,7 @@ log = structlog.get_logger(__name__)
 def create_app(settings: Settings) -> FastAPI:
     """The gateway for these settings."""
     REDACTOR.hide_settings(settings)
-    lifecycle = Lifecycle(settings.drain_timeout_s)
+    lifecycle = Lifecycle(settings.drain_timeout_s, CLOSES_PER_S / settings.workers)
     shows_docs = settings.app_env != "production"
 
     @asynccontextmanager
@@ -204,12 +206,21 @@ def serve(settings: Settings) -> int:
         log.error("gateway.cannot_listen", reason=error.strerror, remedy="Set APP_HOST and APP_PORT.")  # noqa: TRY400
         return EXIT_CANNOT_LISTEN
     with listener:
-        server = make_server(settings)
-        server.run(sockets=[listener])
+        if settings.workers > 1:
+            return run_workers(settings, listener, run_gateway)
+        return run_gateway(settings, listener)
+
+
+def run_gateway(settings: Settings, listener: socket.socket, make: MakeServer = GatewayServer) -> int:
+    """Run one gateway in this process. Returns the exit status."""
+    server = make_server(settings, make)
+    server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
-def make_server(settings: Settings, *, direct_frames: bool = True) -> GatewayServer:
+def make_server(
+    settings: Settings, make: MakeServer = GatewayServer, *, direct_frames: bool = True
+) -> GatewayServer:
     """The HTTP server with the gateway's limits on sockets, to be run on sockets of `listen`.
 
     Without `direct_frames` calls go over plain ASGI, as on any other server.
@@ -238,7 +249,7 @@ def make_server(settings: Settings, *, direct_frames: bool = True) -> GatewaySer
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
-    return GatewayServer(config, app.state.lifecycle, lambda: app.state.calls.live, tls)
+    return make(config, app.state.lifecycle, lambda: app.state.calls.live, tls)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final, Protocol
 
@@ -44,7 +44,7 @@ class GatewayServer(uvicorn.Server):
         self,
         config: uvicorn.Config,
         lifecycle: Lifecycle,
-        live_calls: Callable[[], Iterable[DrainableCall]],
+        live_calls: Callable[[], Sequence[DrainableCall]],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`live_calls` gives the calls that are live now, the oldest first."""
@@ -85,8 +85,17 @@ class GatewayServer(uvicorn.Server):
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._tls else None,
                 )
             )
+        self.announce(sockets or [])
+
+    def announce(self, listeners: list[socket.socket]) -> None:
+        """Say that calls can come now, and where."""
+        for listener in listeners:
             host, port = listener.getsockname()[:2]
             log.info("gateway.ready", host=host, port=port, tls=self._tls is not None)
+
+    def let_in(self) -> None:
+        """Take calls, where that was held back."""
+        self._lifecycle.let_in()
 
     def _new_connection(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn calls it so, too

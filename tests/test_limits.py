@@ -118,6 +118,7 @@ LIMITS = [
     "playout_lead_ms",
     "caller_audio_max_rate",
     "max_messages_per_minute",
+    "workers",
 ]
 
 
