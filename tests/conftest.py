@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+from hypothesis import settings
 
 from tests import gateway as gateway_module
 from tests.modes import gateway_for, model
@@ -16,6 +17,11 @@ __all__ = ["start_gateway"]
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+# How long one example takes says something about the machine only.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

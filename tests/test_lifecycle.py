@@ -67,7 +67,7 @@ def test_at_the_deadline_calls_are_closed_in_batches() -> None:
 
 
 @given(
-    calls=st.integers(1, 500),
+    calls=st.integers(1, 200),
     drain_timeout_s=st.integers(0, 100),
     tick_s=st.floats(0.01, 1.0),
 )

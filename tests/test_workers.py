@@ -4,19 +4,32 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from app.config import SettingsError, settings_from
 from tests.gateway import RunningGateway
-from tests.processes import GatewayProcess
+from tests.processes import PROJECT, PYTHON_APP_MAIN, GatewayProcess
 from tests.scripted_voice_live import scripted_voice_live
 from tests.test_config import MODEL
-from tests.test_drain import FAST_S, assert_told_and_closed, exit_status, process_of, quiet, readiness
+from tests.test_drain import (
+    FAST_S,
+    assert_told_and_closed,
+    exit_status,
+    process_of,
+    quiet,
+    readiness,
+    variables,
+)
 
 WORKERS = 2
+STARTUP_FAILURE = 3
+"""uvicorn's exit status where the application cannot start."""
+
 RESTART_WAIT_S = 60
 
 
@@ -132,3 +145,24 @@ async def test_workers_whose_supervisor_is_killed_do_not_stay_behind() -> None:
                 assert_told_and_closed(caller, await caller.until_closed())
             gone, alive = await asyncio.to_thread(psutil.wait_procs, workers, FAST_S)
             assert (len(gone), alive) == (WORKERS, [])
+
+
+async def test_workers_that_cannot_start_end_the_whole_with_their_status(tmp_path: Path) -> None:
+    broken = tmp_path / "admission.sqlite"
+    broken.write_text("this is no database " * 1000)
+    async with scripted_voice_live(quiet) as service:
+        settings = service.settings()
+    environment = variables(settings, workers=WORKERS, admission_store_file=broken)
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [*PYTHON_APP_MAIN],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "APP_HOST": "127.0.0.1", "APP_PORT": "0"}
+        | environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == STARTUP_FAILURE
+    assert "worker.died" in ended.stdout
