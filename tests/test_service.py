@@ -455,15 +455,16 @@ class TestTooMuch:
         async with scripted_voice_live(counts) as service, running_gateway(service.settings()) as gateway:
             async with gateway.caller() as caller, asyncio.TaskGroup() as tasks:
                 await caller.until("session_started")
+                started_at = asyncio.get_running_loop().time()
                 flood = tasks.create_task(floods(caller))
                 assert await caller.until_closed() == 4429
+                over_at = asyncio.get_running_loop().time()
                 flood.cancel()
         errors = [(e["code"], e["fatal"], e["retry_after_ms"] > 0) for e in caller.of_type("error")]
         assert errors == [("rate_limited", False, True), ("rate_limited", True, True)]
-        assert heard[-1][0] - heard[0][0] > 2.5
-        for first, _ in heard:
-            within = sum(size for at, size in heard if first <= at < first + 5)
-            assert within <= 1.3 * 5 * 48_000
+        total = sum(size for _, size in heard)
+        assert total > 2 * 48_000
+        assert total <= 1.3 * 48_000 * (over_at - started_at + 1)
 
     async def test_without_a_limit_everything_goes_on(self) -> None:
         heard = 0
@@ -483,7 +484,7 @@ class TestTooMuch:
                 await caller.until("session_started")
                 for _ in range(20):
                     await caller.socket.send_bytes(bytes(48_000))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await complete.wait()
 
     async def test_a_burst_after_a_stall_is_served_and_told_nothing(self) -> None:
@@ -503,7 +504,7 @@ class TestTooMuch:
                 await caller.until("session_started")
                 for _ in range(100):
                     await caller.socket.send_bytes(bytes(960))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await complete.wait()
                 await caller.send(type="end")
                 assert await caller.until_closed() == 1000

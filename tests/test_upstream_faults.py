@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from app.config import Settings, settings_from
 from app.messages import ErrorCode
-from app.voicelive import circuit, handshake
+from app.voicelive import circuit, handshake, opening
 from app.voicelive.credentials import SocketCredentials
 from app.voicelive.endpoint import VoiceLiveEndpoint
 from app.voicelive.opening import OpeningFailedError
@@ -22,7 +22,7 @@ from tests.test_main import upgrade
 from tests.test_service import audio_delta, quiet, response_created, response_done, says
 from tests.virtual_call import speech
 
-LOOSE = 5
+LOOSE = 10
 """Bounds in time are this much looser than the product's, for a machine that does other things too."""
 
 
@@ -144,10 +144,15 @@ class TestRefusedToken:
 
 
 class TestCircuit:
+    @pytest.fixture(autouse=True)
+    def a_busy_machine_fails_often_enough_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(circuit, "WINDOW_S", 120)
+        monkeypatch.setattr(opening, "PAUSE_S", (0.0, 0.01))
+
     async def test_after_five_failures_calls_are_refused_before_they_are_accepted(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(circuit, "OPEN_S", 2.0)
+        monkeypatch.setattr(circuit, "OPEN_S", 5.0)
         async with scripted_voice_live(quiet, refuse_with=answers(503)) as service:
             async with running_gateway(service.settings()) as gateway:
                 for _ in range(5):
@@ -158,12 +163,12 @@ class TestCircuit:
                 assert time.monotonic() - refused_at < 0.1 * LOOSE
                 assert (status, code) == (503, "upstream_busy")
                 assert retry_after is not None
-                assert 1 <= int(retry_after) <= 2
+                assert 1 <= int(retry_after) <= 5
                 assert await readiness(gateway) == 200
                 assert len(service.handshakes) == asked
 
                 service.refuse_with = None
-                async with asyncio.timeout(2 * LOOSE):
+                async with asyncio.timeout(5 * LOOSE):
                     while await refusal_or_served(gateway) == 503:
                         pass
 

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -124,15 +123,6 @@ async def test_a_worker_that_is_killed_costs_its_own_calls_and_is_started_again(
                 await call_briefly(gateway)
             process.process.send_signal(signal.SIGTERM)
             assert await exit_status(process) == 0
-
-
-async def test_without_a_call_it_exits_at_once() -> None:
-    async with scripted_voice_live(quiet) as service:
-        async with process_of(service.settings(), workers=WORKERS) as (process, _):
-            signalled_at = time.monotonic()
-            process.process.send_signal(signal.SIGINT)
-            assert await exit_status(process) == 0
-            assert time.monotonic() - signalled_at < FAST_S
 
 
 async def test_workers_whose_supervisor_is_killed_do_not_stay_behind() -> None:
