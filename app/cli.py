@@ -1,4 +1,4 @@
-"""`voice-live`: serve, demo, emulator, call, doctor. Options and printing; the work is done elsewhere.
+"""`voice-live`: its commands, their options, and printing; the work is done elsewhere.
 
 Each command imports its own part: the gateway takes a second to import, and a call needs none of it.
 """
@@ -20,6 +20,9 @@ import typer
 from app.commands.call_log import Entry
 
 DEFAULT_URL = "ws://127.0.0.1:8000/ws/voice"
+TICKET_VARIABLE = "VOICE_LIVE_TICKET"
+API_KEY_VARIABLE = "VOICE_LIVE_API_KEY"
+"""Both are secrets: on a command line every user of the machine could read them."""
 
 cli = typer.Typer(
     name="voice-live",
@@ -77,7 +80,10 @@ def call(
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the greeting to finish.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Call the gateway with recorded speech, or talk. Exit status 0 when the agent answered."""
+    """Call the gateway with recorded speech, or talk. Exit status 0 when the agent answered.
+
+    A ticket, where the gateway requires one, is taken from VOICE_LIVE_TICKET.
+    """
     from app.commands.call import Call, hold
     from voicelive_client.speech import WavError, read_wav, write_wav
 
@@ -86,7 +92,7 @@ def call(
     if mic:
         if save is not None or now:
             raise typer.BadParameter("--save and --now are for a call with recorded speech.")
-        _talk(url, as_json=as_json)
+        _talk(url, os.environ.get(TICKET_VARIABLE), as_json=as_json)
         return
     try:
         speech = b"" if file is None else read_wav(file)
@@ -95,7 +101,13 @@ def call(
     with _explained(url, as_json=as_json):
         result = asyncio.run(
             hold(
-                Call(url, speech=speech, text=text, after_greeting=not now),
+                Call(
+                    url,
+                    speech=speech,
+                    text=text,
+                    after_greeting=not now,
+                    ticket=os.environ.get(TICKET_VARIABLE),
+                ),
                 _show_json if as_json else _show,
             )
         )
@@ -107,6 +119,54 @@ def call(
     if result.failure is not None:
         raise _failed(result.failure, as_json=as_json)
     _show_summary(result.latencies_ms, as_json=as_json)
+
+
+tickets = typer.Typer(
+    name="tickets", help="Keys for those who ask for tickets, and a ticket by hand.", no_args_is_help=True
+)
+cli.add_typer(tickets)
+
+
+@tickets.command()
+def new_key() -> None:
+    """Make an API key. The key is for who asks for tickets, the hash for the gateway's settings."""
+    from app.commands.tickets import hash_of, new_key
+
+    key = new_key()
+    typer.echo(f"API key (shown only now): {key}")
+    typer.echo(f"TICKET_API_KEY_HASHES={hash_of(key)}")
+
+
+@tickets.command("hash")
+def hash_key() -> None:
+    """Hash an API key that you have: it is asked for, or read from standard input."""
+    from app.commands.tickets import hash_of
+
+    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not key:
+        raise typer.BadParameter("There is no key on standard input.")
+    typer.echo(f"TICKET_API_KEY_HASHES={hash_of(key)}")
+
+
+@tickets.command()
+def get(
+    subject: Annotated[str, typer.Option(help="Whom it is for: limits count by it.")],
+    url: Annotated[str, typer.Option(help="Address of the gateway.")] = "http://127.0.0.1:8000",
+    origin: Annotated[
+        str | None, typer.Option(help="Origin of the page that will call; none: an app.")
+    ] = None,
+    campaign: Annotated[str | None, typer.Option(help="What the call is for.")] = None,
+) -> None:
+    """Print a ticket for one call within seconds. The API key is taken from VOICE_LIVE_API_KEY."""
+    from app.commands.tickets import NoTicketError, Wanted, get_ticket
+
+    key = os.environ.get(API_KEY_VARIABLE)
+    if not key:
+        raise _failed(f"Set {API_KEY_VARIABLE} to an API key of the gateway.", as_json=False)
+    try:
+        typer.echo(asyncio.run(get_ticket(url, key, Wanted(subject, origin, campaign))))
+    except NoTicketError as error:
+        raise _failed(str(error), as_json=False) from None
 
 
 @cli.command()
@@ -124,7 +184,7 @@ def main() -> None:
     cli()
 
 
-def _talk(url: str, *, as_json: bool) -> None:
+def _talk(url: str, ticket: str | None, *, as_json: bool) -> None:
     """A call through the sound device, until either side ends it."""
     from app.commands.talk import talk
     from voicelive_client.sound_device import SoundDeviceError
@@ -132,7 +192,7 @@ def _talk(url: str, *, as_json: bool) -> None:
     failure = None
     try:
         with _explained(url, as_json=as_json):
-            failure = asyncio.run(talk(url, _show_json if as_json else _show))
+            failure = asyncio.run(talk(url, ticket, _show_json if as_json else _show))
     except SoundDeviceError as error:
         raise _failed(str(error), as_json=as_json) from None
     except KeyboardInterrupt:

@@ -62,10 +62,21 @@ class VoiceLiveCall:
     `Reconnecting`, then `Resumed`, or `Closed` when nothing helps.
     """
 
-    def __init__(self, url: str, *, open_timeout_s: float = 10.0, resume_within_s: float = 20.0) -> None:
-        """`url`: `ws://…/ws/voice` or `wss://…`. `resume_within_s`: how long to try to come back (0: not)."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        ticket: str | None = None,
+        open_timeout_s: float = 10.0,
+        resume_within_s: float = 20.0,
+    ) -> None:
+        """`url`: `ws://…/ws/voice` or `wss://…`. `resume_within_s`: how long to try to come back (0: not).
+
+        `ticket`: for a gateway that requires one; good for one call, and for some seconds only.
+        """
         self.playout: Final = PlayoutClock()
         self._url = url
+        self._ticket = ticket
         self._open_timeout_s = open_timeout_s
         self._resume_within_s = resume_within_s
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING_EVENTS)
@@ -82,7 +93,9 @@ class VoiceLiveCall:
         """Calls. Raises CallRefusedError when the gateway says no, CallUnreachableError otherwise."""
         if self._follower is not None:
             raise RuntimeError("a VoiceLiveCall is one call: make another one")
-        self._connection = await Connection.open(self._url, timeout_s=self._open_timeout_s)
+        self._connection = await Connection.open(
+            self._url, ticket=self._ticket, timeout_s=self._open_timeout_s
+        )
         # Not in a task group: that would wrap whatever the caller's block raises.
         self._follower = asyncio.create_task(self._follow(self._connection))
         return self

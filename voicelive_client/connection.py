@@ -65,8 +65,8 @@ class Connection:
         self._speaking_response = ""
 
     @classmethod
-    async def open(cls, url: str, *subprotocols: str, timeout_s: float) -> Self:
-        """Connects, offering `subprotocols` besides the protocol's own.
+    async def open(cls, url: str, *subprotocols: str, ticket: str | None = None, timeout_s: float) -> Self:
+        """Connects, offering `subprotocols` besides the protocol's own, with `ticket` in a header.
 
         Raises CallRefusedError when the gateway says no, CallUnreachableError when there is none.
         """
@@ -74,6 +74,7 @@ class Connection:
             socket = await websocket_connect(
                 url,
                 subprotocols=[Subprotocol(name) for name in (SUBPROTOCOL, *subprotocols)],
+                additional_headers={"Authorization": f"Bearer {ticket}"} if ticket else None,
                 compression=None,
                 proxy=None,
                 open_timeout=timeout_s,

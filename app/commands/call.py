@@ -43,6 +43,7 @@ class Call:
     speech: bytes = b""
     text: str = ""
     after_greeting: bool = True
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def hold(call: Call, show: Callable[[Entry], None]) -> CallResult:
 
     Raises CallRefusedError, CallUnreachableError when there is no call at all.
     """
-    async with VoiceLiveCall(call.url) as connection:
+    async with VoiceLiveCall(call.url, ticket=call.ticket) as connection:
         return await _Conversation(call, connection, show).run()
 
 

@@ -9,12 +9,16 @@ from voicelive_client import CallClosedError, VoiceLiveCall
 from voicelive_client.sound_device import SoundDevice, open_sound_device
 
 
-async def talk(url: str, show: Callable[[Entry], None]) -> str | None:
+async def talk(url: str, ticket: str | None, show: Callable[[Entry], None]) -> str | None:
     """Makes a call that lasts until one side ends it, or until cancelled; why it failed, if it did.
 
     Raises SoundDeviceError before anybody is called, CallRefusedError, CallUnreachableError.
     """
-    async with open_sound_device() as device, VoiceLiveCall(url) as call, asyncio.TaskGroup() as tasks:
+    async with (
+        open_sound_device() as device,
+        VoiceLiveCall(url, ticket=ticket) as call,
+        asyncio.TaskGroup() as tasks,
+    ):
         microphone = tasks.create_task(_keep_open(device, call))
         log = await _listen(device, call, show)
         microphone.cancel()

@@ -20,7 +20,10 @@ const language = /** @type {HTMLSelectElement} */ (find('language'));
 const conversation = new Conversation(find('log'), find('turns'));
 const waveform = new Waveform(/** @type {HTMLCanvasElement} */ (find('waveform')));
 
+const ticket = /** @type {HTMLInputElement} */ (find('ticket'));
+
 let call = new VoiceLiveCall();
+let needsTicket = false; // the gateway requires one for each call
 /** @type {Phase} */ let phase = 'idle';
 /** @type {CallFailure | null} */ let failure = null;
 /** @type {AbortController | null} */ let waitingForServer = null;
@@ -34,7 +37,7 @@ let clockTimer = 0;
 /** @param {Phase} [next] */
 function show(next = phase) {
   phase = next;
-  showPhase({ phase, muted: call.muted, holdToTalk: pushToTalk.enabled, failure, durationMs });
+  showPhase({ phase, muted: call.muted, holdToTalk: pushToTalk.enabled, needsTicket, failure, durationMs });
 }
 
 /** As `show`, where the visitor must learn of it wherever they are on the page. @param {Phase} next */
@@ -53,7 +56,7 @@ function start() {
 
 /** @param {boolean} muted */
 async function begin(muted) {
-  call = new VoiceLiveCall();
+  call = new VoiceLiveCall(needsTicket ? { getTicket: takeTicket } : {});
   call.mute(muted);
   failure = null;
   durationMs = liveSince = 0;
@@ -63,6 +66,18 @@ async function begin(muted) {
   find('duration').textContent = clock(0);
   listen();
   await call.start({ deviceId: device.value || undefined });
+}
+
+async function askAboutTickets() {
+  needsTicket = await VoiceLiveCall.ticketRequired();
+  show();
+}
+
+/** It is good for one call. @returns {string} '' where the visitor gave none */
+function takeTicket() {
+  const given = ticket.value.trim();
+  ticket.value = '';
+  return given;
 }
 
 function hangUp() {
@@ -153,10 +168,11 @@ function finish(why) {
   waveform.stop();
   if (liveSince) durationMs = performance.now() - liveSince;
   failure = why;
+  if (why?.code === 'unauthorized') void askAboutTickets();
   conversation.callerSaidNothing();
   showProblem('');
   const wasCutOff = why?.code === 'server_draining' || why?.code === 'connection_lost';
-  if (wasCutOff && liveSince && !hasCalledAgain) void callAgain(why);
+  if (wasCutOff && liveSince && !hasCalledAgain && !needsTicket) void callAgain(why);
   else turnTo(why ? 'failed' : 'ended');
   find('headline').focus();
 }
@@ -230,3 +246,4 @@ navigator.mediaDevices?.addEventListener('devicechange', () => listDevices());
 window.addEventListener('pagehide', hangUp);
 
 await speak(chooseLanguage(navigator.languages));
+await askAboutTickets();

@@ -61,13 +61,14 @@ export function announce(sentence) {
  * @property {Phase} phase
  * @property {boolean} muted
  * @property {boolean} holdToTalk push-to-talk is on
+ * @property {boolean} needsTicket the next call needs one
  * @property {CallFailure | null} failure why there is no call, or no longer one
  * @property {number} durationMs
  */
 
 /** @param {View} view */
 export function showPhase(view) {
-  const { phase, muted, holdToTalk, failure } = view;
+  const { phase, muted, holdToTalk, needsTicket, failure } = view;
   const live = LIVE.includes(phase);
   const calling = CALLING.includes(phase);
   const failed = phase === 'failed' && failure;
@@ -82,6 +83,7 @@ export function showPhase(view) {
   put('detail', failed ? detailsOf(failed) : '');
 
   find('start').hidden = live || calling || phase === 'ending';
+  find('ticket-field').hidden = !needsTicket || Boolean(find('start').hidden);
   find('start').textContent = text(phase === 'idle' ? 'start' : phase === 'failed' && shown !== 'ended' ? 'retry' : 'again');
   find('interrupt').hidden = find('composer').hidden = !live;
   find('mute').hidden = !live || holdToTalk;

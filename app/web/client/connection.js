@@ -7,6 +7,7 @@
 import { CallFailure, codeOfClose, learnWhyRefused } from './failures.js';
 import { parseServerMessage, SUBPROTOCOL } from './messages.js';
 import { pause } from './readiness.js';
+import { ticketProtocol } from './ticket.js';
 
 /** @typedef {import('./messages.js').ClientMessage} ClientMessage */
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
@@ -44,13 +45,15 @@ const PASSING = ['unreachable', 'not_ready', 'no_answer', 'connection_lost'];
 const endingOf = (closeCode) => ({ failure: closeCode === 1000 ? null : new CallFailure(codeOfClose(closeCode)) });
 
 export class Connection {
-  /** @param {URL} url @param {Listener} listener */
-  constructor(url, listener) {
+  /** @param {URL} url @param {import('./ticket.js').GetTicket | null} getTicket @param {Listener} listener */
+  constructor(url, getTicket, listener) {
     this.#url = url;
+    this.#getTicket = getTicket;
     this.#listener = listener;
   }
 
   #url;
+  #getTicket;
   #listener;
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {WebSocket | null} */ #brokenSocket = null;
@@ -65,7 +68,14 @@ export class Connection {
   }
 
   async open() {
-    const ending = await this.#openSession([SUBPROTOCOL], SESSION_TIMEOUT_MS);
+    const protocols = [SUBPROTOCOL];
+    try {
+      if (this.#getTicket) protocols.push(await ticketProtocol(this.#getTicket));
+    } catch (failure) {
+      return this.#end(/** @type {CallFailure} */ (failure));
+    }
+    if (this.#over) return; // given up while the ticket was on its way
+    const ending = await this.#openSession(protocols, SESSION_TIMEOUT_MS);
     if (ending) this.#end(ending.failure);
   }
 
@@ -133,7 +143,7 @@ export class Connection {
       };
       socket.onclose = async ({ code }) => {
         window.clearTimeout(timer);
-        if (!opened) resolve({ failure: await learnWhyRefused(this.#url) });
+        if (!opened) resolve({ failure: await learnWhyRefused(this.#url, protocols.length > 1) });
         else if (!started) resolve(endingOf(code));
         else if (code === BROKEN) this.#lose();
         else this.#end(endingOf(code).failure);

@@ -85,9 +85,11 @@ export class CallFailure extends Error {
  * so the gateway is asked whether it takes calls.
  *
  * @param {URL} callUrl
+ * @param {boolean} showedPermission a ticket, or the token of a lost call
  * @returns {Promise<CallFailure>}
  */
-export async function learnWhyRefused(callUrl) {
-  const readiness = await askReady(callUrl);
+export async function learnWhyRefused(callUrl, showedPermission) {
+  const { readiness, ticketRequired } = await askReady(callUrl);
+  if (readiness === 'ready' && ticketRequired && !showedPermission) return new CallFailure('unauthorized');
   return new CallFailure({ ready: 'refused', draining: 'server_draining' }[/** @type {string} */ (readiness)] ?? readiness);
 }

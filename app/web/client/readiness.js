@@ -13,18 +13,20 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** @param {URL} callUrl @param {AbortSignal} [signal] ends the wait @returns {Promise<Readiness>} */
+/** What the gateway says of itself. @typedef {{readiness: Readiness, ticketRequired: boolean}} Answer */
+
+/** @param {URL} callUrl @param {AbortSignal} [signal] ends the wait @returns {Promise<Answer>} */
 export async function askReady(callUrl, signal) {
   const readyUrl = new URL('/ready', callUrl);
   readyUrl.protocol = callUrl.protocol.replace('ws', 'http');
   const limit = AbortSignal.any([AbortSignal.timeout(ANSWER_TIMEOUT_MS), ...(signal ? [signal] : [])]);
   try {
     const response = await fetch(readyUrl, { cache: 'no-store', signal: limit });
-    if (response.ok) return 'ready';
     const answer = await response.json().catch(() => null);
-    return answer?.status === 'draining' ? 'draining' : 'not_ready';
+    const readiness = response.ok ? 'ready' : answer?.status === 'draining' ? 'draining' : 'not_ready';
+    return { readiness, ticketRequired: answer?.ticket_required === true };
   } catch {
-    return 'unreachable';
+    return { readiness: 'unreachable', ticketRequired: false };
   }
 }
 
@@ -37,7 +39,7 @@ export async function askReady(callUrl, signal) {
 export async function untilReady(callUrl, withinMs, signal) {
   const until = performance.now() + withinMs;
   while (!signal?.aborted && performance.now() < until) {
-    if ((await askReady(callUrl, signal)) === 'ready') return !signal?.aborted;
+    if ((await askReady(callUrl, signal)).readiness === 'ready') return !signal?.aborted;
     await pause(ASK_AGAIN_MS, signal);
   }
   return false;

@@ -13,7 +13,7 @@ import { Microphone } from './capture.js';
 import { Connection } from './connection.js';
 import { CallFailure } from './failures.js';
 import { Playout } from './playout.js';
-import { untilReady } from './readiness.js';
+import { askReady, untilReady } from './readiness.js';
 import { Transcripts } from './transcripts.js';
 import { TurnTimer } from './turn-timer.js';
 
@@ -36,13 +36,17 @@ export class VoiceLiveCall extends EventTarget {
   /**
    * @param {object} [options]
    * @param {string | URL} [options.url] of `/ws/voice`; without it, on the server that the page came from
+   * @param {import('./ticket.js').GetTicket} [options.getTicket] asked just before the call is opened, where the
+   *   gateway requires tickets
    */
-  constructor({ url = '/ws/voice' } = {}) {
+  constructor({ url = '/ws/voice', getTicket } = {}) {
     super();
     this.#url = callUrl(url);
+    this.#getTicket = getTicket ?? null;
   }
 
   #url;
+  #getTicket;
   /** @type {CallState} */ #state = 'idle';
   /** @type {AudioContext | null} */ #context = null;
   /** @type {Microphone | null} */ #microphone = null;
@@ -74,6 +78,15 @@ export class VoiceLiveCall extends EventTarget {
   static async devices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     return devices.filter((device) => device.kind === 'audioinput' && device.deviceId !== '');
+  }
+
+  /**
+   * @param {object} [options]
+   * @param {string | URL} [options.url] as for a call
+   * @returns {Promise<boolean>} whether the gateway requires a ticket for each call; false also where it is not there
+   */
+  static async ticketRequired({ url = '/ws/voice' } = {}) {
+    return (await askReady(callUrl(url))).ticketRequired;
   }
 
   /**
@@ -237,7 +250,7 @@ export class VoiceLiveCall extends EventTarget {
   // ------------------------------------------------------------------------------------------- connection
 
   #connect() {
-    this.#connection = new Connection(this.#url, {
+    this.#connection = new Connection(this.#url, this.#getTicket, {
       onMessage: (message) => this.#receive(message),
       onAudio: (pcm) => this.#onAudio(pcm),
       onRoundTrip: (roundTripMs) => this.#state !== 'reconnecting' && this.#emit('quality', { roundTripMs }),
