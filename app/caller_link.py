@@ -59,7 +59,7 @@ class CallSide(Protocol):
 
 
 class CallerLink:
-    """Carries frames between one socket and its call; the call says `flush` when it has something to send."""
+    """Carries frames between one socket and its call; the call says so when it has something to send."""
 
     def __init__(self, frames: FrameLink, call: CallSide, pacer: Pacer) -> None:
         self.busy_since: float | None = None
@@ -72,7 +72,7 @@ class CallerLink:
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._running = False
-        self._flushing = False
+        self._flush_is_due = False
         self._pacer = pacer
         self._alarm: Alarm | None = None
 
@@ -80,33 +80,42 @@ class CallerLink:
         """Serve the socket until it is closed. Raises LinkClosedError, as the only one of a group."""
         self._running = True
         try:
-            self.flush()
+            self._flush()
             code = await self._frames.serve(self)
         finally:
             self._running = False
             self._wake_at(None)
         raise LinkClosedError(code)
 
-    def flush(self) -> None:
-        """Send everything that is due, as far as the client keeps up; the rest follows by itself."""
-        if self._flushing or not self._running:
-            return
-        self._flushing = True
+    def flush_soon(self) -> None:
+        """Send what is due, as far as the client keeps up, when all that came together has been looked at."""
+        if not self._flush_is_due and self._running:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = True  # what is added meanwhile needs no further turn
         try:
-            self._call.tick()
-            while self._frames.writable:
-                outgoing = self._call.next_outgoing()
-                if outgoing is None:
-                    self.busy_since = None
-                    self._wake_at(self._call.next_wake_at())
-                    return
-                if isinstance(outgoing, bytes):
-                    self._frames.send_bytes(outgoing)
-                else:
-                    self._frames.send_text(encode_server_message(outgoing))
-            self.busy_since = self.busy_since or self._loop.time()
+            if self._running:
+                self._send_what_is_due()
+        except Exception as error:  # noqa: BLE001 - it is raised by `run`
+            self._frames.abandon(error)
         finally:
-            self._flushing = False
+            self._flush_is_due = False
+
+    def _send_what_is_due(self) -> None:
+        self._call.tick()
+        while self._frames.writable:
+            outgoing = self._call.next_outgoing()
+            if outgoing is None:
+                self.busy_since = None
+                self._wake_at(self._call.next_wake_at())
+                return
+            if isinstance(outgoing, bytes):
+                self._frames.send_bytes(outgoing)
+            else:
+                self._frames.send_text(encode_server_message(outgoing))
+        self.busy_since = self.busy_since or self._loop.time()
 
     def replace(self) -> None:
         """The caller is back on another socket: this one is done with, and sends nothing more."""
@@ -147,7 +156,7 @@ class CallerLink:
 
     def on_writable(self) -> None:
         """The client has caught up."""
-        self.flush()
+        self._flush()
 
     def on_flood(self) -> None:
         """The client sends too much."""
@@ -156,7 +165,7 @@ class CallerLink:
     # ------------------------------------------------------------------------------------------- the alarm
 
     def _wake_at(self, at: float | None) -> None:
-        """See to it that `flush` runs at this time, or a little before and then again."""
+        """See to it that what is due then is sent then; an alarm that rings a little early is set again."""
         alarm = self._alarm
         if at is None:
             if alarm is not None:
@@ -169,10 +178,7 @@ class CallerLink:
 
     def _on_alarm(self) -> None:
         self._alarm = None
-        try:
-            self.flush()
-        except Exception as error:  # noqa: BLE001 - it is raised by `run`
-            self._frames.abandon(error)
+        self._flush()
 
 
 def close_code_of(closed: "BaseExceptionGroup[LinkClosedError]") -> int:

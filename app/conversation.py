@@ -35,7 +35,7 @@ from app.messages import (
     UserTranscriptDelta,
     error_message,
 )
-from app.playout import HoldReason, InOrder, Playout
+from app.playout import NEVER, HoldReason, InOrder, Playout
 from app.replies import Replies
 from app.turns import (
     INPUT_TRANSITIONS,
@@ -233,7 +233,7 @@ class Conversation:
 
     def next_wake_at(self) -> float | None:
         """When `tick` or `release` must be called at the latest if nothing happens before."""
-        times = list(self._replies.wake_times())
+        times = self._replies.wake_times()
         if (release_at := self._playout.next_release_at()) is not None:
             times.append(release_at)
         if isinstance(self._input, Committed) and not self._replies:
@@ -242,7 +242,8 @@ class Conversation:
             times.append(self._request_wanted_since + CANCEL_WAIT_S)
         if self._hold is not None:
             times += [self._hold.decide_at, self._hold.until]
-        return min((at for at in times if at != float("inf")), default=None)
+        at = min(times, default=NEVER)
+        return None if at == NEVER else at
 
     def finish(self, now: float) -> list[Effect]:
         """The call ends: what is still playing ends here, with what was heard of it so far."""
@@ -322,7 +323,7 @@ class Conversation:
         missing_ms = self._interruption.missing_ms(hold.speech_from_ms, self.caller_audio_ms)
         if not isinstance(self._input, Speaking):
             # The caller has said less than that; the transcript decides.
-            self._hold = replace(hold, decide_at=float("inf"))
+            self._hold = replace(hold, decide_at=NEVER)
             return []
         if missing_ms > 0:
             self._hold = replace(hold, decide_at=now + missing_ms / 1000)
@@ -409,7 +410,8 @@ class Conversation:
 
     def _with_status(self, effects: list[Effect]) -> list[Effect]:
         """Tell the client what the call is doing when that changed; `agent_speaking` goes with its audio."""
-        self._remember(effects)
+        if effects:
+            self._remember(effects)
         if not self._live:
             return effects
         status: StatusName

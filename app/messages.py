@@ -7,7 +7,7 @@ one source for the gateway, the page and the documentation.
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import orjson
 import pybase64
@@ -291,13 +291,18 @@ ServerMessage = (
 )
 
 
+_FIELD_NAMES: Final = {
+    message: tuple(field.name for field in fields(message)) for message in get_args(ServerMessage)
+}
+
+
 def encode_server_message(message: ServerMessage) -> bytes:
     """One JSON object in UTF-8, `type` first; fields that are None are left out."""
     data: dict[str, object] = {"type": message.type}
-    for field in fields(message):
-        value = getattr(message, field.name)
+    for name in _FIELD_NAMES[type(message)]:
+        value = getattr(message, name)
         if value is not None:
-            data[field.name] = value
+            data[name] = value
     return orjson.dumps(data)
 
 

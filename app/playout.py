@@ -23,6 +23,10 @@ CLOCK_STEP_S: Final = 1e-6
 """Less than this is no waiting, so that rounding cannot make a wake-up come too early for ever."""
 
 
+NEVER: Final = float("inf")
+"""The time of what does not come by waiting."""
+
+
 class PlayoutOverflowError(Exception):
     """Voice Live generated more than MAX_HELD_BYTES that nobody has heard yet."""
 
@@ -60,6 +64,9 @@ class _Track:
     received_bytes: int = 0
     released_bytes: int = 0
     ends_at: float = 0.0
+
+
+_NO_TRACK: Final = _Track()
 
 
 class Playout:
@@ -186,7 +193,7 @@ class Playout:
     def plays_until(self, response_id: str) -> float:
         """When the client will have played what has been released of it; never, while held."""
         if self._held_since is not None:
-            return float("inf")
+            return NEVER
         return self._account(response_id).ends_at
 
     def is_released(self, response_id: str) -> bool:
@@ -194,7 +201,7 @@ class Playout:
         return not any(held.response_id == response_id for held in self._queue)
 
     def _account(self, response_id: str) -> _Track:
-        return self._tracks.get(response_id, _Track())
+        return self._tracks.get(response_id, _NO_TRACK)
 
     def _count_released(self, frame: AudioFrame, now: float) -> None:
         size = len(frame.pcm)

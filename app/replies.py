@@ -5,7 +5,6 @@ order in which they play, and what waits, is `playout`'s; what a response is and
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
 from typing import Final
 
 from app.heard import SpokenWord, heard_part
@@ -18,7 +17,7 @@ from app.messages import (
     ErrorCode,
     Status,
 )
-from app.playout import Playout, PlayoutOverflowError
+from app.playout import NEVER, Playout, PlayoutOverflowError
 from app.turns import (
     REPLY_TRANSITIONS,
     Cleared,
@@ -209,27 +208,20 @@ class Replies:
         """Responses are played to their end, and waits run out."""
         effects: list[Effect] = []
         for reply in list(self._replies.values()):
+            if now < self._due_at(reply):
+                continue
             match reply.state:
-                case Cleared(played_ms=played_ms, until=until) if now >= until:
+                case Cleared(played_ms=played_ms):
                     effects += self._heard(reply, played_ms, "heard known", now)
-                case Draining() if now >= self._played_at(reply):
+                case Draining():
                     effects += self._played(reply, now)
-                case Generating() if now >= self._stalled_at(reply):
-                    effects += self._stalled(reply, now)
                 case _:
-                    pass
+                    effects += self._stalled(reply, now)
         return effects
 
-    def wake_times(self) -> Iterator[float]:
-        """When `tick` will have something to do."""
-        for reply in self._replies.values():
-            match reply.state:
-                case Cleared(until=until):
-                    yield until
-                case Draining():
-                    yield self._played_at(reply)
-                case _:
-                    yield self._stalled_at(reply)
+    def wake_times(self) -> list[float]:
+        """When `tick` will have something to do; NEVER where that depends on something else."""
+        return [self._due_at(reply) for reply in self._replies.values()]
 
     def close(self, now: float) -> list[Effect]:
         """The call ends: what is still playing ends here, with what was heard of it so far."""
@@ -274,9 +266,20 @@ class Replies:
         self.active = None
         return [SendUpstream(response_cancel(reply.response_id)), *self.finish(reply.response_id, now)]
 
+    def _due_at(self, reply: Reply) -> float:
+        match reply.state:
+            case Generating():
+                return self._stalled_at(reply)
+            case Draining():
+                return self._played_at(reply)
+            case Cleared(until=until):
+                return until
+            case Ended():
+                return NEVER
+
     def _played_at(self, reply: Reply) -> float:
         if not self._playout.is_released(reply.response_id):
-            return float("inf")
+            return NEVER
         wait_s = ACKNOWLEDGEMENT_WAIT_S if self._client_acknowledges else 0.0
         return self._playout.plays_until(reply.response_id) + wait_s
 

@@ -208,7 +208,9 @@ class VoiceLiveSessionManager:
 
     def tick(self) -> None:
         """Let the conversation notice what time it is."""
-        self.perform(self._conversation.tick(self._clock()))
+        effects = self._conversation.tick(self._clock())
+        if effects:
+            self.perform(effects)
 
     def next_wake_at(self) -> float | None:
         """When `tick` or `next_outgoing` is due at the latest."""
@@ -333,7 +335,7 @@ class VoiceLiveSessionManager:
 
     def _flush_link(self) -> None:
         if self._link is not None:
-            self._link.flush()
+            self._link.flush_soon()
 
     def end(self, end: CallEnd) -> None:
         """The call is over; the first reason counts."""
