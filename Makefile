@@ -129,7 +129,7 @@ bench-page-barge-in: debian-test $(VENV)/dev.stamp
 bench-relay: $(VENV)/dev.stamp
 	$(call debian,gcc libc6-dev libssl-dev valgrind)
 	@$(MAKE) --no-print-directory -C bench/relay
-	@$(BIN)/python -m bench.relay
+	@$(BIN)/python -m bench.relay $(if $(RECORD),--record $(RECORD))
 
 sbom: $(VENV)/security.stamp
 	@mkdir -p dist
