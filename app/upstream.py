@@ -71,6 +71,9 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._caller_audio = CallerAudioBuffer()
+        self._unobstructed: VoiceLiveConnection | None = None
+        """Where caller speech may go without a look at what waits, since nothing does."""
+
         self._pace = CallerAudioPace(settings.caller_audio_max_rate, self._clock())
         self._pacing: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -94,20 +97,16 @@ class Upstream:
 
         What came together goes on together: `last_in_read` is false while more follows at once.
         """
-        session = self.session
-        if session is not None and len(pcm) > self._pace.allowance:
-            self._pace.refill(self._clock())
-        if (
-            last_in_read
-            and session is not None
-            and session.connection.writable
-            and not self._caller_audio
-            and len(pcm) <= self._pace.allowance
-            and not len(pcm) % 2
-        ):
-            if pcm:
-                self._send_audio(session.connection, pcm)
-            return
+        connection = self._unobstructed
+        if connection is not None and last_in_read and connection.writable:
+            size = len(pcm)
+            if size > self._pace.allowance:
+                self._pace.refill(self._clock())
+            if size <= self._pace.allowance and not size % 2:
+                if size:
+                    self._send_audio(connection, pcm)
+                return
+        self._unobstructed = None
         self._caller_audio.add(pcm)
         if last_in_read:
             self._flush()
@@ -184,7 +183,7 @@ class Upstream:
             self._flush()
             code = await session.connection.deliver(self)
         finally:
-            self.session = None
+            self.session = self._unobstructed = None
             if self._pacing is not None:
                 self._pacing.cancel()
                 self._pacing = None
@@ -201,6 +200,7 @@ class Upstream:
             connection.send(self._events.popleft())
         while connection.writable and (pcm := self._caller_audio.take(self._pace.allowance)):
             self._send_audio(connection, pcm)
+        self._unobstructed = None if self._events or self._caller_audio else connection
         if len(self._caller_audio) and connection.writable and self._pacing is None:
             self._pacing = self._loop.call_later(
                 self._pace.wait_s(len(self._caller_audio)) + TIMER_STEP_S, self._flush_at_pace

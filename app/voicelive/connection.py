@@ -81,11 +81,10 @@ class VoiceLiveConnection(picows.WSListener):
         self._transport: picows.WSTransport
         self._receiver: EventReceiver | None = None
         self._unread: deque[ServerEvent | MalformedEventError] = deque()
-        self._arrived = asyncio.Event()
         self._parts: bytearray | None = None
         self._code: int | None = None
         self._error: Exception | None = None
-        self._over = asyncio.Event()
+        self._changed: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
@@ -106,19 +105,18 @@ class VoiceLiveConnection(picows.WSListener):
 
     def send(self, event: Mapping[str, Any]) -> None:
         """Send one client event. Never waits. Raises VoiceLiveClosedError."""
-        self._send(orjson.dumps(event))
+        if self._code is not None:
+            raise VoiceLiveClosedError(self._code)
+        self._transport.send(TEXT, orjson.dumps(event))
 
     def send_audio(self, pcm: bytes | memoryview) -> None:
         """Send caller speech: PCM16 LE, 24 kHz, mono, whole samples. Never waits.
 
         Raises VoiceLiveClosedError.
         """
-        self._send(encode_append(pcm))
-
-    def _send(self, data: bytes) -> None:
         if self._code is not None:
             raise VoiceLiveClosedError(self._code)
-        self._transport.send(TEXT, data)
+        self._transport.send(TEXT, encode_append(pcm))
 
     async def receive(self) -> ServerEvent:
         """The next event, in the order in which the service sent it.
@@ -129,8 +127,7 @@ class VoiceLiveConnection(picows.WSListener):
         while not self._unread:
             if self._code is not None:
                 raise VoiceLiveClosedError(self._code)
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._until_changed()
         event = self._unread.popleft()
         if not self._unread and self._code is None:
             self._transport.underlying_transport.resume_reading()
@@ -149,12 +146,12 @@ class VoiceLiveConnection(picows.WSListener):
                 self._push(receiver, self._unread.popleft())
             if self._code is None:
                 self._transport.underlying_transport.resume_reading()
-            await self._over.wait()
+            while self._code is None:
+                await self._until_changed()
         finally:
             self._receiver = None
         if self._error is not None:
             raise self._error
-        assert self._code is not None  # noqa: S101 (it is over)
         return self._code
 
     def abandon(self, code: int = 1000) -> None:
@@ -226,7 +223,7 @@ class VoiceLiveConnection(picows.WSListener):
             self._push(self._receiver, event)
             return
         self._unread.append(event)
-        self._arrived.set()
+        self._tell_change()
         if len(self._unread) >= MAX_UNREAD_EVENTS:
             self._transport.underlying_transport.pause_reading()
 
@@ -269,5 +266,12 @@ class VoiceLiveConnection(picows.WSListener):
         if self._code is None:
             self._code = code
             self.writable = False
-            self._over.set()
-            self._arrived.set()
+            self._tell_change()
+
+    async def _until_changed(self) -> None:
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    def _tell_change(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)

@@ -29,7 +29,7 @@ PONG_WITHIN_S: Final = 2.5
 
 NAME_LIFETIME_S: Final = 10.0
 HAPPY_EYEBALLS_DELAY_S: Final = 0.25
-READ_BUFFER_BYTES: Final = 4 * 1024
+READ_BUFFER_BYTES: Final = 2 * 1024
 """Grows with what is read."""
 
 Listener = TypeVar("Listener", bound=picows.WSListener)
