@@ -5,6 +5,7 @@ Rows are measured one after another, again and again (A B C, A B C), on one core
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often; instructions and idle calls: once")
     parser.add_argument("--record", type=Path, help="append to this file, and show everything that is in it")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     measured: list[Mapping[str, Any]] = []
     if arguments.record and arguments.record.exists():
         measured = [json.loads(line) for line in arguments.record.read_text().splitlines()]
