@@ -67,6 +67,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG)
         logging.getLogger(name).disabled = False
+        # A gateway that ran in this process has cut off uvicorn's access log.
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     REDACTOR.hide(API_KEY)
     yield Log(stream)
     for name in LIBRARIES:
