@@ -173,8 +173,10 @@ class TestNetUnderEveryLogger:
             logging.getLogger(library).debug("prefix %s suffix", text)
         for line, text in zip(log.lines, CREDENTIALS, strict=True):
             assert HIDDEN in line["event"], text
+        # The time of a line may hold any digits.
+        said = str([line | {"timestamp": ""} for line in log.lines])
         for leak in ("canary", "ca na ry", "901820", "4477", "6789"):
-            assert leak not in log.text
+            assert leak not in said
 
     def test_our_own_secrets_in_every_spelling(self, log: Log, library: str) -> None:
         REDACTOR.hide('pass/word "quoted" & more')

@@ -35,7 +35,7 @@ PROMPT = "canary 0f the prompt"
 WORDS = "canary 0f the words and +49 30 5550 1234"
 PHONE = "5550 1234"
 UPSTREAM_TEXT = "canary 0f upstream text"
-LEAKS = ("canary", "0f the", PHONE, "5550")
+LEAKS = ("canary", "0f the", PHONE, "30 5550")
 TRANSCRIPTS = {"user_transcript", "user_transcript_delta", "agent_transcript", "agent_transcript_delta"}
 
 PATHS = (
@@ -236,7 +236,7 @@ async def test_sweep(mode: str, tmp_path: Path) -> None:
         assert mode == "model" or TOKEN in url, "the canary was never there"
         assert service.handshakes[0].headers["api-key"] == API_KEY
     written = log.read_text()
-    assert not leaks_in(written)
+    assert not leaks_in(json.dumps([line | {"timestamp": ""} for line in lines_of(log)]))
     assert not [ticket for ticket in sweep.tickets if ticket in written]
     assert all(json.loads(line) for line in written.splitlines())
     ended = [line for line in lines_of(log) if line["event"] == "call.ended"]
