@@ -23,6 +23,10 @@ from tests.test_main import quiet, upgrade
 
 HANDSHAKES = 2_000
 AT_ONCE = 50
+TOO_SLOW = 503
+"""On a busy machine the store can take longer than a caller is made to wait; then nobody is let in."""
+
+PATIENCE = 10
 FROM_SHOP = ("Origin", SHOP)
 
 Headers = list[tuple[str, str]]
@@ -210,27 +214,37 @@ async def test_one_ticket_used_two_hundred_times_at_once_at_two_processes_makes_
         with gateway_process(variables) as one, gateway_process(variables) as two:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 gateways = [RunningGateway(process.address, http) for process in (one, two)]
-                mine = await ticket(gateways[0])
-                headers = dict([bearing(mine)])
                 opened: list[aiohttp.ClientWebSocketResponse[bool]] = []
-                refused: Counter[int] = Counter()
-
-                async def call(gateway: RunningGateway) -> None:
-                    try:
-                        opened.append(await http.ws_connect(f"{gateway.address}/ws/voice", headers=headers))
-                    except aiohttp.WSServerHandshakeError as error:
-                        refused[error.status] += 1
-
-                async with asyncio.TaskGroup() as tries:
-                    for number in range(200):
-                        tries.create_task(call(gateways[number % 2]))
-                assert len(opened) == 1
-                assert set(refused) <= {401, 503}  # 503: too many at once to be decided in time
-                assert refused[401] > 0
+                for _ in range(PATIENCE):
+                    opened, refused = await crowd_with_one_ticket(gateways)
+                    assert len(opened) <= 1
+                    assert set(refused) <= {401, TOO_SLOW}
+                    if opened:
+                        break
                 async with asyncio.timeout(30):
                     assert (await opened[0].receive_json())["type"] == "session_started"
                 assert len(cloud.voice_live.handshakes) == 1
                 await opened[0].close()
+
+
+async def crowd_with_one_ticket(
+    gateways: list[RunningGateway],
+) -> tuple[list[aiohttp.ClientWebSocketResponse[bool]], Counter[int]]:
+    """Two hundred callers at once with the same ticket: who got in, and how the others were refused."""
+    headers = dict([bearing(await ticket(gateways[0]))])
+    opened: list[aiohttp.ClientWebSocketResponse[bool]] = []
+    refused: Counter[int] = Counter()
+
+    async def call(gateway: RunningGateway) -> None:
+        try:
+            opened.append(await gateway.http.ws_connect(f"{gateway.address}/ws/voice", headers=headers))
+        except aiohttp.WSServerHandshakeError as error:
+            refused[error.status] += 1
+
+    async with asyncio.TaskGroup() as tries:
+        for number in range(200):
+            tries.create_task(call(gateways[number % len(gateways)]))
+    return opened, refused
 
 
 async def test_limits_count_over_two_processes(tmp_path: Path) -> None:
@@ -240,6 +254,21 @@ async def test_limits_count_over_two_processes(tmp_path: Path) -> None:
         with gateway_process(variables) as one, gateway_process(variables) as two:
             async with aiohttp.ClientSession() as http:
                 here, there = (RunningGateway(process.address, http) for process in (one, two))
-                async with here.caller(headers=dict([bearing(await ticket(there))])) as caller:
-                    await caller.until("session_started")
-                    assert await handshake(there, [bearing(await ticket(here))]) == 429
+                caller = await patiently_opened(here)
+                assert (await caller.receive_json(timeout=30))["type"] == "session_started"
+                statuses = [await handshake(there, [bearing(await ticket(here))]) for _ in range(PATIENCE)]
+                assert set(statuses) <= {429, TOO_SLOW}
+                assert 429 in statuses
+                await caller.close()
+
+
+async def patiently_opened(gateway: RunningGateway) -> aiohttp.ClientWebSocketResponse[bool]:
+    """A call with a new ticket, tried again where the store was too slow."""
+    for _ in range(PATIENCE):
+        headers = dict([bearing(await ticket(gateway))])
+        try:
+            return await gateway.http.ws_connect(f"{gateway.address}/ws/voice", headers=headers)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status != TOO_SLOW:
+                raise
+    raise AssertionError("the store was too slow each time")
