@@ -46,13 +46,17 @@ class Calls(Generic[Call]):
 
     async def watch(self) -> None:
         """Look at every call once in a while, one task for all of them. Runs until it is cancelled."""
-        clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(WATCH_PERIOD_S)
-            for number, call in enumerate(self.live, start=1):
-                call.watch(clock())
-                if number % WATCHED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            await self._look_at_each()
+
+    async def _look_at_each(self) -> None:
+        """A coroutine of its own, so that between two looks nothing keeps a call that has ended."""
+        clock = asyncio.get_running_loop().time
+        for number, call in enumerate(self.live, start=1):
+            call.watch(clock())
+            if number % WATCHED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def cancel(self) -> None:
         """The process ends now: cut every call that is left."""

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,8 @@ async def report(lag: Lag) -> None:
 async def main() -> None:
     """Arguments: the settings as JSON, and a file whose existence asks for a count of objects."""
     configure_logs("CRITICAL")
+    # Names are looked up in threads that come when they are needed: with one, any other is left behind.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     logging.disable(logging.CRITICAL)
     settings = settings_from(json.loads(sys.argv[1]))
     with compressed_timers(COMPRESSED_TIMERS | DAY_AT_ONCE), listen("127.0.0.1", 0) as listener:
