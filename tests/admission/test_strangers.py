@@ -12,6 +12,7 @@ async def refused(gateway: RunningGateway, *headers: tuple[str, str]) -> tuple[i
     """Status and code of a handshake with these headers besides those of every handshake."""
     sent = [*upgrade().items(), *headers]
     async with gateway.http.get(f"{gateway.address}/ws/voice", headers=sent) as answer:
+        assert answer.status != 101, "it was accepted"
         return answer.status, (await answer.json())["error"]["code"]
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 from starlette.datastructures import MutableHeaders
 
-from app import redaction, security_headers, telemetry
+from app import redaction, security_headers, telemetry, upstream_addresses
+from app.admission import addresses, origins, sqlite_store
 from app.redaction import REDACTOR
-from tests import test_supply_chain
+from tests import test_supply_chain, test_upstream_addresses
+from tests.admission import test_strangers, test_tickets
 from tests.reliability import faults
 from tests.reliability.scene import Phase
 
@@ -87,6 +89,33 @@ def without_a_limit_of_events(patch: Patch) -> None:
     played("an event of 5 MiB", Phase.LISTENING, MAX_EVENT_BYTES=2**30)
 
 
+def without_exact_origins(patch: Patch) -> None:
+    patch.setattr(origins, "is_allowed_origin", lambda *_: True)
+    asyncio.run(test_strangers.TestOrigins().test_look_alikes_are_refused_without_contact_to_voice_live())
+
+
+def without_single_use(patch: Patch) -> None:
+    kept = "SELECT subject, origin, campaign FROM ticket WHERE hash = :hash"
+    patch.setattr(sqlite_store, "_TAKE_TICKET", kept)
+    asyncio.run(test_tickets.TestCalling().test_with_a_ticket_one_call_can_be_made())
+
+
+def without_a_limit_of_calls(patch: Patch) -> None:
+    patch.setattr(sqlite_store, "_CALLS_OF_SUBJECT", "SELECT 0, 0")
+    asyncio.run(test_tickets.TestLimits().test_calls_of_a_subject())
+
+
+def without_doubt_of_forwarded_addresses(patch: Patch) -> None:
+    patch.setattr(addresses, "is_trusted", lambda *_: True)
+    asyncio.run(test_tickets.TestLimits().test_calls_of_an_address_and_who_may_claim_another())
+
+
+def without_a_list_of_hosts_that_get_credentials(patch: Patch) -> None:
+    patch.setattr(upstream_addresses, "is_below", lambda *_: True)
+    for endpoint in test_upstream_addresses.BAD:
+        test_upstream_addresses.test_everything_else_is_refused_at_start(endpoint)
+
+
 DEFENCES: list[Callable[[Patch], None]] = [
     without_known_secrets,
     without_shapes,
@@ -99,6 +128,11 @@ DEFENCES: list[Callable[[Patch], None]] = [
     without_pings_to_the_caller,
     without_pings_to_voice_live,
     without_a_limit_of_events,
+    without_exact_origins,
+    without_single_use,
+    without_a_limit_of_calls,
+    without_doubt_of_forwarded_addresses,
+    without_a_list_of_hosts_that_get_credentials,
 ]
 
 
