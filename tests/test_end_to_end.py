@@ -167,11 +167,16 @@ class TestFaults:
                         assert await caller.until_closed() == 1014
                         assert caller.messages[-1]["code"] == "upstream_lost"
 
-    async def test_sigterm_tells_the_callers_and_ends_with_status_0(self, emulator: EmulatorProcess) -> None:
+    async def test_sigterm_lets_the_agent_finish_and_a_second_one_does_not(
+        self, emulator: EmulatorProcess
+    ) -> None:
         with gateway_for(emulator, model(emulator)) as gateway:
             async with aiohttp.ClientSession() as http:
                 async with RunningGateway(gateway.address, http).caller() as caller:
                     await caller.until("status", status="agent_speaking")
+                    gateway.process.send_signal(signal.SIGTERM)
+                    await caller.until("session_ending", reason="drain")
+                    await caller.until("agent_audio_end")
                     gateway.process.send_signal(signal.SIGTERM)
                     assert await caller.until_closed() == 1012
                     assert caller.messages[-1]["code"] == "server_draining"
