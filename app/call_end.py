@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 
 
 @dataclass(frozen=True, slots=True)

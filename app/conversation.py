@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from app.errors import ErrorCode
 from app.interruption import BY_SERVICE, HOLD_LIMIT_S, Hold, InterruptionPolicy, is_acknowledgement
 from app.messages import (
     AgentText,
@@ -19,7 +20,6 @@ from app.messages import (
     BargeIn,
     CallerAudio,
     ClientMessage,
-    ErrorCode,
     HangUp,
     HoldPlayback,
     Ping,

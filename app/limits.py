@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.messages import ErrorCode, SessionEnding
+from app.errors import ErrorCode
+from app.messages import SessionEnding
 from app.turns import Effect, End, Send, SendUpstream
 from app.voicelive.session import ClientEvent
 

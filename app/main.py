@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
-from app import page
+from app import page, probes
 from app.admission import Refusal, decision, ticket_office
 from app.admission.assembly import open_admission
 from app.admission.decision import Handshake
@@ -23,8 +23,9 @@ from app.admission.doorkeeper import Doorkeeper
 from app.admission.hosts import TrustedHosts
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
-from app.lifecycle import CLOSES_PER_S, Lifecycle, Phase
-from app.messages import MAX_MESSAGE_BYTES, ErrorCode
+from app.errors import ErrorCode
+from app.lifecycle import CLOSES_PER_S, Lifecycle
+from app.messages import MAX_MESSAGE_BYTES
 from app.pacer import Pacer
 from app.redaction import REDACTOR
 from app.security_headers import SecurityHeaders, add_headers
@@ -53,35 +54,7 @@ log = structlog.get_logger(__name__)
 def create_app(settings: Settings) -> FastAPI:
     """The gateway for these settings."""
     REDACTOR.hide_settings(settings)
-    lifecycle = Lifecycle(settings.drain_timeout_s, CLOSES_PER_S / settings.workers)
     shows_docs = settings.app_env != "production"
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        log.info("gateway.starting", **settings.describe())
-        for warning in settings.warnings():
-            log.warning("settings.warning", message=warning)
-        credentials = Credentials(settings)
-        app.state.endpoint = endpoint = VoiceLiveEndpoint(settings, credentials)
-        app.state.pacer = Pacer()
-        async with (
-            open_admission(settings, lifecycle, lambda: endpoint.circuit.retry_after_s) as admission,
-            asyncio.TaskGroup() as background,
-        ):
-            app.state.doorkeeper = admission.doorkeeper
-            app.state.ticket_office = admission.ticket_office
-            app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
-            services = [background.create_task(run) for run in (credentials.keep_fresh(), calls.watch())]
-            # What start-up made stays for ever: a full collection need not look at it again.
-            gc.collect()
-            gc.freeze()
-            lifecycle.become_ready()
-            yield
-            for task in services:
-                task.cancel()
-            calls.cancel()
-        log.info("gateway.stopped")
-
     app = FastAPI(
         title="Voice Live API",
         description="Real-time voice calls with an AI agent. The calls themselves run on the WebSocket "
@@ -93,23 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers={Exception: internal_error},
     )
     app.state.settings = settings
-    app.state.lifecycle = lifecycle
-
-    @app.get("/health")
-    def health() -> dict[str, str]:
-        """The process lives."""
-        return {"status": "healthy"}
-
-    @app.get("/ready", responses={503: {"description": "starting, draining or misconfigured"}})
-    def ready() -> JSONResponse:
-        """New calls are welcome; `ticket_required` where each needs a ticket."""
-        status = lifecycle.phase.value
-        if lifecycle.phase is Phase.READY and app.state.endpoint.circuit.is_misconfigured:
-            status = "misconfigured"
-        answer: dict[str, object] = {"status": status}
-        if settings.client_auth == "ticket":
-            answer["ticket_required"] = True
-        return JSONResponse(answer, status_code=200 if status == Phase.READY.value else 503)
+    app.state.lifecycle = Lifecycle(settings.drain_timeout_s, CLOSES_PER_S / settings.workers)
 
     # Pages of other origins that may call need the client's modules, `/ready`, and perhaps tickets.
     app.add_middleware(
@@ -121,10 +78,41 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(TrustedHosts, trusted=settings.trusted_hosts)
     app.add_middleware(SecurityHeaders)
     app.websocket("/ws/voice")(voice)
+    app.include_router(probes.router)
     if settings.client_auth == "ticket":
         app.include_router(ticket_office.router)
     app.include_router(page.router)
     return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What all calls share, from the start of the server to its end."""
+    settings: Settings = app.state.settings
+    lifecycle: Lifecycle = app.state.lifecycle
+    log.info("gateway.starting", **settings.describe())
+    for warning in settings.warnings():
+        log.warning("settings.warning", message=warning)
+    credentials = Credentials(settings)
+    app.state.endpoint = endpoint = VoiceLiveEndpoint(settings, credentials)
+    app.state.pacer = Pacer()
+    async with (
+        open_admission(settings, lifecycle, lambda: endpoint.circuit.retry_after_s) as admission,
+        asyncio.TaskGroup() as background,
+    ):
+        app.state.doorkeeper = admission.doorkeeper
+        app.state.ticket_office = admission.ticket_office
+        app.state.calls = calls = Calls[VoiceLiveSessionManager](background)
+        services = [background.create_task(run) for run in (credentials.keep_fresh(), calls.watch())]
+        # What start-up made stays for ever: a full collection need not look at it again.
+        gc.collect()
+        gc.freeze()
+        lifecycle.become_ready()
+        yield
+        for task in services:
+            task.cancel()
+        calls.cancel()
+    log.info("gateway.stopped")
 
 
 async def internal_error(request: Request, error: Exception) -> Response:

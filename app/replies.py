@@ -7,6 +7,7 @@ order in which they play, and what waits, is `playout`'s; what a response is and
 from collections import Counter, deque
 from typing import Final
 
+from app.errors import ErrorCode
 from app.heard import SpokenWord, heard_part
 from app.messages import (
     AgentAudioEnd,
@@ -14,7 +15,6 @@ from app.messages import (
     AgentTranscript,
     AgentTranscriptDelta,
     ClearPlayback,
-    ErrorCode,
     Status,
 )
 from app.playout import NEVER, Playout, PlayoutOverflowError

@@ -22,14 +22,13 @@ from app.caller_link import LOST, CallerLink, LinkClosedError, close_code_of
 from app.calls import Calls
 from app.config import Settings
 from app.conversation import Conversation
+from app.errors import CATALOGUE, ErrorCode
 from app.interruption import InterruptionPolicy
 from app.lifecycle import Lifecycle
 from app.limits import MAX_BAD_MESSAGES, CallLimits, Quota, SilencePolicy
 from app.messages import (
-    CATALOGUE,
     BadMessageError,
     ClientMessage,
-    ErrorCode,
     ServerMessage,
     SessionEnded,
     SessionStarted,

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from app.errors import ErrorCode
 from app.heard import SpokenWord
-from app.messages import ErrorCode, ServerMessage
+from app.messages import ServerMessage
 from app.voicelive.session import ClientEvent
 
 # ------------------------------------------------------------------------------------- the caller's turn

@@ -16,7 +16,8 @@ from app.caller_audio import CallerAudioBuffer
 from app.caller_pace import BURST_BYTES, CallerAudioPace
 from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
-from app.messages import BYTES_PER_MS, ErrorCode, SessionEnding, error_message
+from app.errors import ErrorCode
+from app.messages import BYTES_PER_MS, SessionEnding, error_message
 from app.turns import Effect, Send
 from app.voicelive.connection import PROTOCOL_CLOSE_CODES, VoiceLiveConnection
 from app.voicelive.endpoint import OpenSession, VoiceLiveEndpoint, loggable

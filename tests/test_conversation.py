@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from app.errors import ErrorCode
 from app.interruption import InterruptionPolicy
 from app.messages import (
     AgentAudioEnd,
@@ -13,7 +14,6 @@ from app.messages import (
     AgentTranscriptDelta,
     BargeIn,
     ClearPlayback,
-    ErrorCode,
     ErrorMessage,
     HangUp,
     HoldPlayback,

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from app.messages import CATALOGUE
+from app.errors import CATALOGUE
 from docs.diagrams import DOCUMENT, with_diagrams
 
 PROJECT = Path(__file__).parent.parent

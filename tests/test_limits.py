@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import Settings, SettingsError, load_settings, settings_from
+from app.errors import ErrorCode
 from app.limits import GOODBYE_S, CallLimits, Quota, SilencePolicy
-from app.messages import ErrorCode, SessionEnding
+from app.messages import SessionEnding
 from app.turns import End, Send, SendUpstream
 from tests.test_config import MODEL
 

@@ -8,9 +8,9 @@ import sys
 import aiohttp
 import pytest
 
+from app.errors import CATALOGUE
 from app.lifecycle import Phase
 from app.main import make_server
-from app.messages import CATALOGUE
 from tests.gateway import RunningGateway, running_gateway
 from tests.processes import PROJECT, gateway_process
 from tests.scripted_voice_live import ScriptedSession, ScriptedVoiceLive, scripted_voice_live

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors import ErrorCode
 from app.messages import (
     AgentTranscript,
     BadMessageError,
     BargeIn,
     CallerAudio,
-    ErrorCode,
     HangUp,
     Ping,
     PlaybackReport,

@@ -10,7 +10,7 @@ from aiohttp import WSServerHandshakeError, web
 from pydantic import SecretStr
 
 from app.config import Settings, settings_from
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from app.voicelive import circuit, handshake, opening
 from app.voicelive.credentials import SocketCredentials
 from app.voicelive.endpoint import VoiceLiveEndpoint

@@ -10,8 +10,9 @@ from app.admission.addresses import Network
 from app.admission.refusals import Refusal
 from app.admission.store import Exceeded
 from app.admission.tickets import TICKET_PREFIX, Grant, bearer_of, is_ticket
+from app.errors import ErrorCode
 from app.lifecycle import Phase
-from app.messages import PROTOCOL, ErrorCode
+from app.messages import PROTOCOL
 
 NOT_READY: Final = Refusal(ErrorCode.SERVER_DRAINING, "not ready")
 FULL: Final = Refusal(ErrorCode.CAPACITY, "MAX_CALLS")

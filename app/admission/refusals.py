@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.messages import CATALOGUE, ErrorCode
+from app.errors import CATALOGUE, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from app.admission.origins import parse_origin
 from app.admission.refusals import Refusal
 from app.admission.store import AdmissionStore, StoreError
 from app.admission.tickets import Grant, bearer_of, hash_ticket, new_ticket
+from app.errors import ErrorCode
 from app.lifecycle import Lifecycle, Phase
-from app.messages import ErrorCode
 
 MAX_BODY_BYTES: Final = 4 * 1024
 MAX_NAME_CHARACTERS: Final = 256

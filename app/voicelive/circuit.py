@@ -13,7 +13,7 @@ import structlog
 from interlock import CircuitBreaker, CircuitOpenError, Config, State, WindowType
 from interlock.protocols import CoreEventListener
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from app.voicelive.opening import NoTokenError, OpeningFailedError
 
 WINDOW_S: Final = 10

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from app.config import Settings
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from app.voicelive.circuit import Circuit
 from app.voicelive.connection import PROTOCOL_CLOSE_CODES, VoiceLiveClosedError, VoiceLiveConnection
 from app.voicelive.credentials import (

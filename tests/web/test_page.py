@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from app.page import WEB
 from tests.web.hostile import HOSTILE_TEXTS
 from tests.web.scripted_gateway import ScriptedGateway

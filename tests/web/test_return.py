@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.messages import ErrorCode
+from app.errors import ErrorCode
 from tests.web.scripted_gateway import ScriptedCall
 from tests.web.signals import tone
 from tests.web.visitor import ScriptedVisitor
