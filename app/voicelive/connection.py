@@ -9,7 +9,7 @@ queue lies between.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import orjson
 import picows
@@ -19,6 +19,7 @@ from app.voicelive.codec import decode_event, encode_append
 from app.voicelive.credentials import SocketCredentials
 from app.voicelive.events import MalformedEventError, ServerEvent
 from app.voicelive.handshake import MAX_EVENT_BYTES, Connector, handshake_headers, handshake_url
+from app.voicelive.message_reader import MessageReader
 
 CLOSE_TIMEOUT_S: Final = 0.8
 """Voice Live is given this long to answer our close frame: an open session costs money."""
@@ -74,11 +75,15 @@ class EventReceiver(Protocol):
 class VoiceLiveConnection(picows.WSListener):
     """One open Voice Live session. One reader at a time: events are received one by one, or delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_buffer: memoryview) -> None:
+        """`read_buffer`: of all connections of the event loop."""
         self.writable = False
         """Whether the service keeps up. Who sends nevertheless makes the buffer grow."""
 
         self._transport: picows.WSTransport
+        self._read_buffer: memoryview | None = read_buffer
+        """None once this connection reads through it."""
+
         self._receiver: EventReceiver | None = None
         self._unread: deque[ServerEvent | MalformedEventError] = deque()
         self._parts: bytearray | None = None
@@ -98,7 +103,7 @@ class VoiceLiveConnection(picows.WSListener):
 
         Raises ConnectRefusedError, ConnectFailedError.
         """
-        connection = cls()
+        connection = cls(connector.read_buffer)
         url = handshake_url(settings, credentials, conversation_id)
         await connector.connect(url, handshake_headers(credentials), connection)
         return connection
@@ -179,7 +184,9 @@ class VoiceLiveConnection(picows.WSListener):
         self.writable = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """One frame; its memory is valid during this call only."""
+        """One frame, of those that are no whole message, and the first ones; valid during this call only."""
+        if self._read_buffer is not None and frame.fin and self._parts is None and not frame.tail_size:
+            self._take_reads_over(transport.underlying_transport, self._read_buffer)
         try:
             kind = frame.msg_type
             if kind is CLOSE:
@@ -191,9 +198,16 @@ class VoiceLiveConnection(picows.WSListener):
             else:
                 self._on_part(transport, frame, kind)
         except Exception as error:  # noqa: BLE001 - it is raised by `deliver`
-            self._error = error
-            self._end(LOST)
-            transport.disconnect(graceful=False)
+            self._fail(error)
+
+    def on_whole_message(self, payload: memoryview) -> None:
+        """A message of one frame; its memory is valid during this call only."""
+        if self._code is not None or self._transport.is_close_frame_sent:
+            return  # it comes too late
+        try:
+            self._on_message(payload)
+        except Exception as error:  # noqa: BLE001 - it is raised by `deliver`
+            self._fail(error)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """The connection is gone, cleanly or not."""
@@ -212,6 +226,17 @@ class VoiceLiveConnection(picows.WSListener):
         self.writable = True
         if self._receiver is not None:
             self._receiver.on_writable()
+
+    def _take_reads_over(self, transport: asyncio.Transport, buffer: memoryview) -> None:
+        """Called between two messages, when picows has nothing left in its own buffer."""
+        self._read_buffer = None
+        picows_protocol = cast(asyncio.BufferedProtocol, transport.get_protocol())
+        transport.set_protocol(MessageReader(picows_protocol, buffer, self.on_whole_message, MAX_EVENT_BYTES))
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._end(LOST)
+        self._transport.disconnect(graceful=False)
 
     def _on_message(self, payload: bytes | memoryview) -> None:
         event: ServerEvent | MalformedEventError

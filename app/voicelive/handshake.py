@@ -19,6 +19,7 @@ from yarl import URL
 
 from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.voicelive.credentials import SocketCredentials
+from app.voicelive.message_reader import read_buffer
 
 USER_AGENT: Final = "voice-live-api/0.1"
 MAX_EVENT_BYTES: Final = 1024 * 1024
@@ -30,7 +31,7 @@ PONG_WITHIN_S: Final = 2.5
 NAME_LIFETIME_S: Final = 10.0
 HAPPY_EYEBALLS_DELAY_S: Final = 0.25
 READ_BUFFER_BYTES: Final = 2 * 1024
-"""Grows with what is read."""
+"""For the handshake; it grows with what is read."""
 
 Listener = TypeVar("Listener", bound=picows.WSListener)
 
@@ -90,12 +91,14 @@ def handshake_headers(credentials: SocketCredentials) -> dict[str, str]:
 
 
 class Connector:
-    """What all handshakes of a process share: one TLS context and the names that were resolved lately.
+    """What the connections of a process share: one TLS context, the names that were resolved lately, and the
+    buffer for what is read.
 
     No proxy is used, no redirect followed, no compression offered.
     """
 
     def __init__(self) -> None:
+        self.read_buffer = read_buffer()
         self._tls: ssl.SSLContext | None = None
         self._resolved: dict[tuple[str, int], tuple[float, Sequence[aiohappyeyeballs.AddrInfoType]]] = {}
 
