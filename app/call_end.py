@@ -19,4 +19,4 @@ class CallEnd:
 
 
 class CallOverError(Exception):
-    """Ends the task groups of a call that is over."""
+    """A caller's socket is not served any more, because the call is over."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, Protocol
 
+from app.call_end import CallOverError
 from app.messages import (
     BadMessageError,
     CallerAudio,
@@ -15,18 +16,10 @@ from app.messages import (
 from app.pacer import STEP_S, Alarm, Pacer
 from app.websocket.frame_link import LOST, FrameLink, LinkLostError, Payload
 
-__all__ = ["LOST", "CallSide", "CallerLink", "LinkClosedError", "close_code_of"]
+__all__ = ["LOST", "CallSide", "CallerLink"]
 
 CLOSE_TIMEOUT_S: Final = 15.0
 """A client on a slow link needs this long to read what is on its way before the terminal message."""
-
-
-class LinkClosedError(Exception):
-    """The caller's socket is closed. `code` is the caller's own, LOST without a close frame."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"closed with code {code}")
-        self.code = code
 
 
 class CallSide(Protocol):
@@ -76,16 +69,18 @@ class CallerLink:
         self._pacer = pacer
         self._alarm: Alarm | None = None
 
-    async def run(self) -> None:
-        """Serve the socket until it is closed. Raises LinkClosedError, as the only one of a group."""
+    async def run(self) -> int:
+        """Serve the socket until it is closed; the caller's close code, LOST without a close frame.
+
+        Raises CallOverError after `stop`.
+        """
         self._running = True
         try:
             self._flush()
-            code = await self._frames.serve(self)
+            return await self._frames.serve(self)
         finally:
             self._running = False
             self._wake_at(None)
-        raise LinkClosedError(code)
 
     def flush_soon(self) -> None:
         """Send what is due, as far as the client keeps up, when all that came together has been looked at."""
@@ -116,6 +111,10 @@ class CallerLink:
             else:
                 self._frames.send_text(encode_server_message(outgoing))
         self.busy_since = self.busy_since or self._loop.time()
+
+    def stop(self) -> None:
+        """The call is over: the socket is served no more, only finished."""
+        self._frames.abandon(CallOverError())
 
     def replace(self) -> None:
         """The caller is back on another socket: this one is done with, and sends nothing more."""
@@ -179,9 +178,3 @@ class CallerLink:
     def _on_alarm(self) -> None:
         self._alarm = None
         self._flush()
-
-
-def close_code_of(closed: "BaseExceptionGroup[LinkClosedError]") -> int:
-    """The code of the first LinkClosedError in a group of them, however deep."""
-    first = closed.exceptions[0]
-    return close_code_of(first) if isinstance(first, BaseExceptionGroup) else first.code

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 WATCH_PERIOD_S: Final = 0.5
 WATCHED_AT_ONCE: Final = 20
@@ -33,13 +33,9 @@ class Calls(Generic[Call]):
         """The calls that are running now, the oldest first."""
         return list(self._running.values())
 
-    def start(self, call: Call, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """Run a call in the process's task group; `run` is what runs it."""
-
-        async def running() -> None:
-            await run()
-
-        task = self._tasks.create_task(running())
+    def start(self, call: Call, running: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a call in the process's task group; `running` is what it does."""
+        task = self._tasks.create_task(running)
         self._running[task] = call
         task.add_done_callback(self._running.pop)
         return task

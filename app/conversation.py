@@ -7,13 +7,14 @@ comes out of turn is ignored and counted in `ignored`.
 The states and their transitions are tables in `turns`; their coupling is in this one place.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from app.errors import ErrorCode
 from app.interruption import BY_SERVICE, HOLD_LIMIT_S, Hold, InterruptionPolicy, is_acknowledgement
+from app.latest import Latest
 from app.messages import (
     AgentText,
     AgentTranscript,
@@ -85,9 +86,9 @@ class Conversation:
         self._live = False
         self._caller_active_at = 0.0
         self._early_texts: list[str] = []
-        self._transcribed_ids: deque[str] = deque(maxlen=MAX_TRANSCRIBED_IDS)
+        self._transcribed_ids: Latest[str] = Latest(MAX_TRANSCRIBED_IDS)
         self._silent_turns = 0
-        self._history: deque[tuple[Role, str]] = deque(maxlen=MAX_REMEMBERED)
+        self._history: Latest[tuple[Role, str]] = Latest(MAX_REMEMBERED)
         self._interruption = interruption
         self._hold: Hold | None = None
 

@@ -1,12 +1,12 @@
 """The limits of one call: its length, how long nobody may speak, how many messages. Pure."""
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from app.errors import ErrorCode
+from app.latest import Latest
 from app.messages import SessionEnding
 from app.turns import Effect, End, Send, SendUpstream
 from app.voicelive.session import ClientEvent
@@ -106,7 +106,7 @@ class Quota:
 
     def __init__(self, limit: int, window_s: float = QUOTA_WINDOW_S) -> None:
         self._window_s = window_s
-        self._times: deque[float] = deque(maxlen=limit)
+        self._times: Latest[float] = Latest(limit)
 
     def is_exceeded(self, now: float) -> bool:
         """Count one more; whether it is one too many."""
@@ -116,6 +116,6 @@ class Quota:
 
     def free_in_s(self, now: float) -> float:
         """How long until one more is within the quota; 0: now."""
-        if len(self._times) < (self._times.maxlen or 0):
+        if len(self._times) < self._times.limit:
             return 0.0
         return max(0.0, self._times[0] + self._window_s - now)

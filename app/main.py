@@ -21,6 +21,7 @@ from app.admission.assembly import open_admission
 from app.admission.decision import Handshake
 from app.admission.doorkeeper import Doorkeeper
 from app.admission.hosts import TrustedHosts
+from app.call_rules import call_rules
 from app.calls import Calls
 from app.config import Settings, SettingsError, load_settings
 from app.errors import ErrorCode
@@ -95,6 +96,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         log.warning("settings.warning", message=warning)
     credentials = Credentials(settings)
     app.state.endpoint = endpoint = VoiceLiveEndpoint(settings, credentials)
+    app.state.rules = call_rules(settings)
     app.state.pacer = Pacer()
     async with (
         open_admission(settings, lifecycle, lambda: endpoint.circuit.retry_after_s) as admission,
@@ -124,8 +126,8 @@ async def internal_error(request: Request, error: Exception) -> Response:
     return response
 
 
-def settings_of(websocket: WebSocket) -> Settings:
-    """The settings that the application was made with."""
+async def settings_of(websocket: WebSocket) -> Settings:
+    """The settings that the application was made with. A coroutine, since others run in a thread."""
     settings: Settings = websocket.app.state.settings
     return settings
 
@@ -149,12 +151,13 @@ async def begin_call(websocket: WebSocket, settings: Settings, handshake: Handsh
         await refuse(websocket, admitted)
         return
     release = partial(doorkeeper.release, admitted)
-    campaign = {"campaign": admitted.grant.campaign} if admitted.grant else {}
-    with lifecycle.call(), structlog.contextvars.bound_contextvars(**campaign):
+    if admitted.grant:
+        # For the rest of this task, which is the call's.
+        structlog.contextvars.bind_contextvars(campaign=admitted.grant.campaign)
+    with lifecycle.call():
         try:
             await websocket.accept(handshake.subprotocol)
-            limited = settings.model_copy(update={"max_call_duration_s": admitted.max_duration_s})
-            manager = VoiceLiveSessionManager(websocket, limited)
+            manager = VoiceLiveSessionManager(websocket, settings, admitted.max_duration_s)
         except BaseException:
             release()
             raise

@@ -1,8 +1,8 @@
 """The transcripts that a client may have missed when its connection broke. Pure."""
 
-from collections import deque
 from typing import Final
 
+from app.latest import Latest
 from app.messages import AgentText, AgentTranscript, ServerMessage, UserTranscript
 
 UNNOTICED_S: Final = 25.0
@@ -17,7 +17,7 @@ class RecentTranscripts:
     """The last transcripts with the time at which each was sent; the oldest are dropped."""
 
     def __init__(self) -> None:
-        self._transcripts: deque[tuple[float, Transcript]] = deque(maxlen=MAX_TRANSCRIPTS)
+        self._transcripts: Latest[tuple[float, Transcript]] = Latest(MAX_TRANSCRIPTS)
 
     def note(self, message: ServerMessage, now: float) -> None:
         """A message goes to the client now, or would if there were one."""

@@ -4,11 +4,12 @@ Voice Live generates one response at a time, but one may still be playing while 
 order in which they play, and what waits, is `playout`'s; what a response is and how it ends is decided here.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Final
 
 from app.errors import ErrorCode
 from app.heard import SpokenWord, heard_part
+from app.latest import Latest
 from app.messages import (
     AgentAudioEnd,
     AgentText,
@@ -57,7 +58,7 @@ class Replies:
         self._response_timeout_s = response_timeout_s
         self._ignored = ignored
         self._replies: dict[str, Reply] = {}
-        self._ended_ids: deque[str] = deque(maxlen=MAX_ENDED_IDS)
+        self._ended_ids: Latest[str] = Latest(MAX_ENDED_IDS)
         self._client_acknowledges = False
 
     def __bool__(self) -> bool:

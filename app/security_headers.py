@@ -1,5 +1,6 @@
 """Security headers on every response of the gateway: pages, the API, refusals and errors."""
 
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -43,15 +44,18 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or one WebSocket; of the latter only a refusal is a response."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """One request or one WebSocket; of the latter only a refusal is a response.
+
+        Not a coroutine, of which every call would keep one.
+        """
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] in _STARTS:
                 add_headers(MutableHeaders(scope=message), scope)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        return self._app(scope, receive, send_with_headers)
 
 
 def add_headers(headers: MutableHeaders, scope: Scope) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import math
 import uuid
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,14 +17,14 @@ import structlog
 from starlette.websockets import WebSocket
 
 from app.call_end import CallEnd, CallOverError
-from app.caller_link import LOST, CallerLink, LinkClosedError, close_code_of
+from app.call_rules import CallRules
+from app.caller_link import LOST, CallerLink
 from app.calls import Calls
 from app.config import Settings
 from app.conversation import Conversation
 from app.errors import CATALOGUE, ErrorCode
-from app.interruption import InterruptionPolicy
 from app.lifecycle import Lifecycle
-from app.limits import MAX_BAD_MESSAGES, CallLimits, Quota, SilencePolicy
+from app.limits import MAX_BAD_MESSAGES, CallLimits, Quota
 from app.messages import (
     BadMessageError,
     ClientMessage,
@@ -38,7 +37,6 @@ from app.playout import Playout
 from app.recent import RecentTranscripts
 from app.turns import Effect, End, Send, SendUpstream
 from app.upstream import Upstream
-from app.voicelive.session import greeting, say
 from app.websocket.frame_link import Payload, link_of
 
 log = structlog.get_logger(__name__)
@@ -50,11 +48,16 @@ MAX_QUEUED_MESSAGES: Final = 1_000
 class VoiceLiveSessionManager:
     """Runs one call on an accepted WebSocket. Single use."""
 
-    def __init__(self, websocket: WebSocket, settings: Settings) -> None:
-        """The application's state holds what calls share: `endpoint`, `lifecycle`, `calls` and `pacer`."""
+    def __init__(self, websocket: WebSocket, settings: Settings, max_duration_s: int) -> None:
+        """The application's state holds what calls share: `endpoint`, `lifecycle`, `calls`, `rules`, `pacer`.
+
+        `max_duration_s`: of this call, which a ticket may shorten.
+        """
         loop = asyncio.get_running_loop()
+        rules: CallRules = websocket.app.state.rules
         self._websocket = websocket
         self._settings = settings
+        self._max_duration_s = max_duration_s
         self._lifecycle: Lifecycle = websocket.app.state.lifecycle
         self._calls: Calls[VoiceLiveSessionManager] = websocket.app.state.calls
         self._clock = loop.time
@@ -63,33 +66,27 @@ class VoiceLiveSessionManager:
 
         self._conversation = Conversation(
             Playout(settings.playout_lead_ms, takes_back=settings.resume_window_s > 0),
-            greeting=greeting(settings),
+            greeting=rules.greeting,
             response_timeout_s=settings.response_timeout_s,
-            interruption=InterruptionPolicy(
-                by_gateway=settings.interruption_policy == "gateway",
-                min_speech_ms=settings.interruption_min_speech_ms,
-                prefix_padding_ms=settings.vad_prefix_padding_ms,
-                silence_duration_ms=settings.vad_silence_duration_ms,
-            ),
+            interruption=rules.interruption,
         )
-        silence = SilencePolicy(
-            settings.idle_timeout_s,
-            settings.reprompt_after_s,
-            reprompt=say(settings, settings.reprompt_text),
-            goodbye=say(settings, settings.goodbye_text) if settings.goodbye_text else (),
-        )
-        self._limits = CallLimits(settings.max_call_duration_s, silence, self._clock())
+        self._limits = CallLimits(max_duration_s, rules.silence, self._clock())
         self._messages = Quota(settings.max_messages_per_minute)
         self._bad_messages = Quota(MAX_BAD_MESSAGES)
         self._upstream = Upstream(settings, websocket.app.state.endpoint, self._conversation, self, self._log)
         self._recent = RecentTranscripts()
-        self._to_caller: deque[ServerMessage] = deque()
+        self._to_caller: list[ServerMessage] = []
 
         self._started = False
-        self._over: asyncio.Future[CallEnd] = loop.create_future()
+        self._end: CallEnd | None = None
+        self._over: asyncio.Future[None] = loop.create_future()
+        """Wakes the call's own task at the end."""
+
         self._link: CallerLink | None = None
         self._lost_at: float | None = None
-        self._lost_call = contextlib.ExitStack()
+        self._lost_call: contextlib.ExitStack | None = None
+        """A call whose caller is lost counts as live by itself."""
+
         self._resume_token: str | None = None
 
     async def run(self, when_over: Callable[[], None] = lambda: None) -> None:
@@ -97,10 +94,10 @@ class VoiceLiveSessionManager:
         if self._started:
             raise RuntimeError("a session manager runs one call")
         self._started = True
-        call = self._calls.start(self, self._live)
+        call = self._calls.start(self, self._live())
         call.add_done_callback(lambda _: when_over())
         await self._attach(self._websocket)
-        if self._over.done():
+        if self._end is not None:
             await asyncio.wait([call])
 
     async def resume(self, websocket: WebSocket) -> None:
@@ -112,12 +109,12 @@ class VoiceLiveSessionManager:
             self._link = None
             self._lose_caller(now)
         lost_at, self._lost_at = self._lost_at or now, None
-        self._lost_call.close()
+        self._no_longer_lost()
         self._log.info("call.resumed", after_s=round(now - lost_at, 1))
         self._to_caller.clear()
         session_id = self._upstream.session.session_id if self._upstream.session else ""
         self._to_caller.append(
-            SessionStarted(session_id, self._settings.max_call_duration_s, self._new_token(), resumed=True)
+            SessionStarted(session_id, self._max_duration_s, self._new_token(), resumed=True)
         )
         self._to_caller.extend(self._recent.since(lost_at))
         self._limits.client_returned()
@@ -131,7 +128,7 @@ class VoiceLiveSessionManager:
 
     def end_for_drain(self) -> bool:
         """End the call. False where it is over already."""
-        if self._over.done():
+        if self._end is not None:
             return False
         self.end(CallEnd(ErrorCode.SERVER_DRAINING))
         return True
@@ -144,21 +141,18 @@ class VoiceLiveSessionManager:
         self._link = link
         close_code = None
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(link.run())
-                tasks.create_task(self._until_over())
-        except* CallOverError:
+            if self._end is None:
+                close_code = await link.run()
+        except CallOverError:
             pass
-        except* LinkClosedError as closed:
-            close_code = close_code_of(closed)
-        except* Exception:  # noqa: BLE001 - a fault of ours ends this call, is told, and leaves a traceback
+        except Exception:  # noqa: BLE001 - a fault of ours ends this call, is told, and leaves a traceback
             self._log.exception("call.failed")
             self.end(CallEnd(ErrorCode.INTERNAL))
         if self._link is not link:
             return
         self._link = None
-        if self._over.done():
-            await self._say_goodbye(link, self._over.result())
+        if self._end is not None:
+            await self._say_goodbye(link, self._end)
         elif close_code == LOST and self._resume_token is not None:
             self._lose_caller(self._clock())
         else:
@@ -202,7 +196,7 @@ class VoiceLiveSessionManager:
     def next_outgoing(self) -> bytes | ServerMessage | None:
         """What goes to the caller now: messages overtake audio, and audio keeps its pace."""
         if self._to_caller:
-            return self._to_caller.popleft()
+            return self._to_caller.pop(0)
         return self._conversation.release(self._clock())
 
     def tick(self) -> None:
@@ -219,8 +213,14 @@ class VoiceLiveSessionManager:
         self._log.info("call.caller_lost", window_s=self._settings.resume_window_s)
         self._lost_at = now
         self._upstream.caller_lost()
+        self._lost_call = contextlib.ExitStack()
         self._lost_call.enter_context(self._lifecycle.call())
         self._conversation.client_lost(now)
+
+    def _no_longer_lost(self) -> None:
+        if self._lost_call is not None:
+            self._lost_call.close()
+            self._lost_call = None
 
     def _new_token(self) -> str | None:
         if self._settings.resume_window_s:
@@ -252,9 +252,7 @@ class VoiceLiveSessionManager:
     def begin(self, session_id: str) -> None:
         """Voice Live is there: the call is live."""
         token = self._new_token()
-        self.perform(
-            self._conversation.start(session_id, self._settings.max_call_duration_s, self._clock(), token)
-        )
+        self.perform(self._conversation.start(session_id, self._max_duration_s, self._clock(), token))
 
     # ------------------------------------------------------------------------------------ the whole call
 
@@ -264,28 +262,23 @@ class VoiceLiveSessionManager:
         self._log.info("call.started")
         try:
             async with asyncio.TaskGroup() as call:
-                call.create_task(self._upstream.run())
-                call.create_task(self._until_over())
-        except* CallOverError:
-            pass
+                upstream = call.create_task(self._upstream.run())
+                await self._over
+                upstream.cancel()
         except* Exception:  # noqa: BLE001 - a fault of ours ends this call, is told, and leaves a traceback
             self._log.exception("call.failed")
             self.end(CallEnd(ErrorCode.INTERNAL))
         finally:
-            self._lost_call.close()
+            self._no_longer_lost()
             if self._resume_token is not None:
                 self._calls.withdraw(self._resume_token)
         self._log.info(
             "call.ended",
-            reason=str(self._over.result()),
+            reason=str(self._end),
             duration_s=round(self._clock() - started_at, 1),
             ignored=dict(self._conversation.ignored),
             refused_audio_bytes=self._upstream.refused_bytes,
         )
-
-    async def _until_over(self) -> None:
-        await asyncio.shield(self._over)
-        raise CallOverError
 
     def watch(self, now: float) -> None:
         """Every limit in time that is not the conversation's own. Called twice a second."""
@@ -338,5 +331,10 @@ class VoiceLiveSessionManager:
 
     def end(self, end: CallEnd) -> None:
         """The call is over; the first reason counts."""
+        if self._end is not None:
+            return
+        self._end = end
         if not self._over.done():
-            self._over.set_result(end)
+            self._over.set_result(None)
+        if self._link is not None:
+            self._link.stop()

@@ -6,7 +6,6 @@ on there. What the events mean is the conversation's matter.
 
 import asyncio
 import time
-from collections import deque
 from typing import Final, Protocol
 
 import structlog
@@ -79,7 +78,7 @@ class Upstream:
         self._pacing: asyncio.TimerHandle | None = None
         self._stopped = False
         self._told_too_fast = False
-        self._events: deque[ClientEvent] = deque()
+        self._events: list[ClientEvent] = []
         self._sent_bytes = 0
         self._malformed = 0
         self._busy_since: float | None = None
@@ -198,7 +197,7 @@ class Upstream:
             return
         connection = self.session.connection
         while self._events and connection.writable:
-            connection.send(self._events.popleft())
+            connection.send(self._events.pop(0))
         while connection.writable and (pcm := self._caller_audio.take(self._pace.allowance)):
             self._send_audio(connection, pcm)
         self._unobstructed = None if self._events or self._caller_audio else connection

@@ -29,7 +29,7 @@ async def test_a_call_that_has_ended_is_kept_by_nobody(monkeypatch: pytest.Monke
         watching = tasks.create_task(calls.watch())
         call = Call()
         ended = weakref.ref(call)
-        await calls.start(call, call.run)
+        await calls.start(call, call.run())
         del call
         # The watch sleeps now: it has nothing to do any more.
         await asyncio.sleep(0)

@@ -1,6 +1,6 @@
 """Requests for hosts that are not ours: answered with 400 before anything looks at them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from starlette.responses import JSONResponse
@@ -21,11 +21,11 @@ class TrustedHosts:
         self._app = app
         self._trusted = trusted
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """One request. Not a coroutine, of which every call would keep one."""
         app = self._app
         if scope["type"] == "http" and scope["path"] not in PROBES:
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
             if not origins.is_trusted_host(hosts, self._trusted):
                 app = JSONResponse(UNKNOWN_HOST.body, status_code=UNKNOWN_HOST.status)
-        await app(scope, receive, send)
+        return app(scope, receive, send)

@@ -7,7 +7,6 @@ queue lies between.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
@@ -85,7 +84,7 @@ class VoiceLiveConnection(picows.WSListener):
         """None once this connection reads through it."""
 
         self._receiver: EventReceiver | None = None
-        self._unread: deque[ServerEvent | MalformedEventError] = deque()
+        self._unread: list[ServerEvent | MalformedEventError] = []
         self._parts: bytearray | None = None
         self._code: int | None = None
         self._error: Exception | None = None
@@ -133,7 +132,7 @@ class VoiceLiveConnection(picows.WSListener):
             if self._code is not None:
                 raise VoiceLiveClosedError(self._code)
             await self._until_changed()
-        event = self._unread.popleft()
+        event = self._unread.pop(0)
         if not self._unread and self._code is None:
             self._transport.underlying_transport.resume_reading()
         if isinstance(event, MalformedEventError):
@@ -148,7 +147,7 @@ class VoiceLiveConnection(picows.WSListener):
         self._receiver = receiver
         try:
             while self._unread:
-                self._push(receiver, self._unread.popleft())
+                self._push(receiver, self._unread.pop(0))
             if self._code is None:
                 self._transport.underlying_transport.resume_reading()
             while self._code is None:

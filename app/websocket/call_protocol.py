@@ -77,8 +77,7 @@ class DirectLink:
     async def serve(self, receiver: FrameReceiver) -> int:
         """Deliver frames until the socket is closed."""
         self._protocol.deliver_to(receiver)
-        await asyncio.wait([self._served])
-        return self._served.result()
+        return await self._served
 
     def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
