@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohappyeyeballs
 import picows
@@ -32,6 +32,14 @@ NAME_LIFETIME_S: Final = 10.0
 HAPPY_EYEBALLS_DELAY_S: Final = 0.25
 READ_BUFFER_BYTES: Final = 2 * 1024
 """For the handshake; it grows with what is read."""
+
+TLS_BUFFER_BYTES: Final = 16 * 1024 + 320
+"""One record, each way. aiofastnet's default is sixteen, which a call would keep for as long as it lasts."""
+
+_TLS_BUFFERS: Final[Mapping[str, Any]] = {
+    "ssl_incoming_bio_size": TLS_BUFFER_BYTES,
+    "ssl_outgoing_bio_size": TLS_BUFFER_BYTES,
+}
 
 Listener = TypeVar("Listener", bound=picows.WSListener)
 
@@ -135,6 +143,7 @@ class Connector:
                 auto_ping_idle_timeout=PING_AFTER_S,
                 auto_ping_reply_timeout=PONG_WITHIN_S,
                 read_buffer_init_size=READ_BUFFER_BYTES,
+                **(_TLS_BUFFERS if secure else {}),
                 logger_name=_SILENT,
             )
             # It returns as well when the peer hung up instead of answering.
