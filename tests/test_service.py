@@ -510,6 +510,15 @@ class TestTooMuch:
                 assert await caller.until_closed() == 1000
                 assert caller.of_type("error") == []
 
+    async def test_pings_without_end_are_told_why_the_call_ends(self) -> None:
+        async with scripted_voice_live(quiet) as service, running_gateway(service.settings()) as gateway:
+            async with gateway.caller() as caller:
+                await caller.until("session_started")
+                for _ in range(1000):
+                    await caller.socket.ping()
+                assert await caller.until_closed() == 4429
+        assert [(e["code"], e["fatal"]) for e in caller.of_type("error")] == [("rate_limited", True)]
+
     async def test_messages_beyond_the_quota_end_the_call(self) -> None:
         async with scripted_voice_live(quiet) as service:
             async with running_gateway(service.settings(max_messages_per_minute=10)) as gateway:

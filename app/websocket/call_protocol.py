@@ -10,7 +10,7 @@ Every frame is counted before it is looked at, whichever way it takes.
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -29,7 +29,8 @@ from app.websocket.client_frames import (
     InvalidFrameError,
     end_of_frame,
 )
-from app.websocket.frame_link import EXTENSION, LOST, NO_CODE, FrameReceiver, LinkLostError
+from app.websocket.frame_link import EXTENSION, FLOODED, LOST, NO_CODE, FrameReceiver, LinkLostError
+from app.websocket.plain_answers import plain_answer
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
 """A client that has more than this before it, besides the kernel's buffers, does not keep up."""
@@ -47,7 +48,6 @@ UNCOUNTED_BYTES: Final = 480
 CONTROL_FRAMES_PER_S: Final = 10
 CONTROL_FRAMES_AT_ONCE: Final = 100
 
-FLOOD_CODE: Final = 4429
 FLOOD_LINGER_S: Final = 2.0
 """A client that sends too much is given this long to read why, and is read no more."""
 
@@ -147,6 +147,7 @@ class CallProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **options)
         # The library refuses two origins in its own words; admission refuses them as it does all others.
         self.conn.process_origin = lambda headers: None  # type: ignore[method-assign]  # noqa: ARG005
+        self.conn.reject = lambda status, _: plain_answer(HTTPStatus(status), self.scheme)  # type: ignore[method-assign]
         self.on_lost: Callable[[], None] = lambda: None
         """Called once, when the connection is no more."""
 
@@ -353,8 +354,10 @@ class CallProtocol(WebSocketsSansIOProtocol):
         if receiver is not None:
             receiver.on_flood()
         else:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD_CODE})
-            self.close(FLOOD_CODE)
+            # ASGI has no other word for it. Nothing is closed yet: the application may still say why.
+            self.read_paused = False  # uvicorn would read on at the application's close
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOODED})
+            self.close_timer = self.loop.call_later(FLOOD_LINGER_S, self.transport.abort)
 
     def _fail(self, error: Exception) -> None:
         self._receiver = self._short_way = None
@@ -367,7 +370,7 @@ class CallProtocol(WebSocketsSansIOProtocol):
         """The request to upgrade: ask the application, and read nothing meanwhile."""
         if event.headers.get_all("Sec-WebSocket-Version") not in (["13"], []):
             # RFC 6455, 4.4. websockets would answer 400.
-            self._refuse(HTTPStatus.UPGRADE_REQUIRED, "Sec-WebSocket-Version: 13\r\n")
+            self._refuse(HTTPStatus.UPGRADE_REQUIRED, {"Sec-WebSocket-Version": "13"})
             return
         super().handle_connect(event)
         if self.close_sent:
@@ -432,7 +435,10 @@ class CallProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server ends."""
-        super().shutdown()
+        if self.handshake_complete or self.initial_response:
+            super().shutdown()
+        else:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         if self._link is not None:
             self._link.end(CloseCode.SERVICE_RESTART)
 
@@ -442,11 +448,10 @@ class CallProtocol(WebSocketsSansIOProtocol):
         if not self.disconnected and self.close_timer is None and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
 
-    def _refuse(self, status: HTTPStatus, header: str = "") -> None:
+    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
         """Answer the request below the application."""
         self.handshake_initiated = self.handshake_complete = self.close_sent = True
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n"
-        self.transport.write((head + header + "\r\n").encode())
+        self.transport.write(plain_answer(status, self.scheme, headers).serialize())
         self.transport.close()
 
     def _write_from_websockets(self) -> None:

@@ -18,6 +18,8 @@ LOST: Final = 1006
 NO_CODE: Final = 1005
 """The code of a close frame that says none."""
 
+FLOODED: Final = 4429
+"""The code of a disconnect over ASGI after which our server still sends: the client sends too much."""
 
 EXTENSION: Final = "voice_live.frames"
 """Our ASGI extension: its value in the scope holds the FrameLink of this WebSocket as `link`."""
@@ -158,7 +160,9 @@ class AsgiLink:
             await self._may_read.wait()
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
-                if not self._closed.done():
+                if message.get("code") == FLOODED:
+                    receiver.on_flood()
+                elif not self._closed.done():
                     self._closed.set_result(message.get("code") or NO_CODE)
                 return
             data = message.get("bytes")

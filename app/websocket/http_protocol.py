@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.admission.addresses import Network, caller_address, is_trusted, limit_key
 from app.websocket.call_protocol import CallProtocol
+from app.websocket.plain_answers import plain_answer
 
 REQUEST_TIMEOUT_S: Final = 5.0
 """From the connection, or the first byte of a further request, to the last byte of the request."""
@@ -173,8 +174,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer below the application, and close."""
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode())
+        self.transport.write(plain_answer(status, self.scheme or "http").serialize())
         self._close()
 
     def _close(self) -> None:

@@ -1,6 +1,7 @@
 """The caller's socket, as clients meet it that keep to RFC 6455, and such that do not."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -10,7 +11,7 @@ from fastapi import Depends, FastAPI, HTTPException, WebSocket
 from websockets.exceptions import InvalidHeaderValue
 
 from app.websocket import call_protocol
-from app.websocket.frame_link import EXTENSION, LOST, AsgiLink, FrameLink, link_of
+from app.websocket.frame_link import EXTENSION, LOST, AsgiLink, FrameLink, LinkLostError, link_of
 from tests.websocket.raw_client import (
     BINARY,
     CLOSE,
@@ -20,6 +21,7 @@ from tests.websocket.raw_client import (
     REQUEST,
     TEXT,
     Heard,
+    RawClient,
     close_frame,
     frame,
     raw_client,
@@ -302,6 +304,18 @@ class TestAClientThatVanishes:
             await endpoint.heard.until(2)
 
 
+async def say_too_much(link: FrameLink) -> None:
+    """The client reads this, and may be gone before it has answered."""
+    with contextlib.suppress(LinkLostError):
+        await link.finish([b"too much"], 4429)
+
+
+@pytest.fixture
+def soon_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_protocol, "FLOOD_LINGER_S", 0.7)
+
+
+@pytest.mark.usefixtures("soon_dropped")
 class TestFloods:
     @pytest.mark.parametrize(
         "sent",
@@ -313,22 +327,7 @@ class TestFloods:
         async with running_app(endpoint.api, direct=direct) as port, raw_client(port) as client:
             await client.shake_hands()
             client.send(sent * 5000)
-            if direct:
-                async with asyncio.timeout(10):
-                    while not endpoint.heard.floods:
-                        endpoint.heard.changed.clear()
-                        await endpoint.heard.changed.wait()
-                assert endpoint.link is not None
-                finishing = asyncio.create_task(endpoint.link.finish([b"too much"], 4429))
-                while (got := await client.frame())[0] == PONG:
-                    pass
-                assert got == (TEXT, b"too much")
-                assert await client.close_code() == 4429
-                await asyncio.wait([finishing])
-                finishing.exception()
-            else:
-                assert await client.close_code() == 4429
-            await client.until_gone()
+            assert await self.ended(endpoint, client) == 4429
         assert len(endpoint.heard.messages) <= call_protocol.MESSAGES_AT_ONCE * 2
 
     async def test_of_empty_fragments_too(self, direct: bool) -> None:
@@ -336,14 +335,24 @@ class TestFloods:
         async with running_app(endpoint.api, direct=direct) as port, raw_client(port) as client:
             await client.shake_hands()
             client.send(frame(BINARY, b"x", fin=False), frame(CONTINUATION, fin=False) * 5000)
-            await client.until_gone() if not direct else await self.told(endpoint)
+            assert await self.ended(endpoint, client) == 4429
 
     @staticmethod
-    async def told(endpoint: Endpoint) -> None:
+    async def ended(endpoint: Endpoint, client: RawClient) -> int | None:
+        """The application learns of the flood and says why; the code that the client then gets."""
         async with asyncio.timeout(10):
             while not endpoint.heard.floods:
                 endpoint.heard.changed.clear()
                 await endpoint.heard.changed.wait()
+        assert endpoint.link is not None
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(say_too_much(endpoint.link))
+            while (got := await client.frame())[0] == PONG:
+                pass
+            assert got == (TEXT, b"too much")
+            code = await client.close_code()
+            await client.until_gone()
+        return code
 
     async def test_audio_of_ten_milliseconds_and_more_is_the_calls_matter(self, direct: bool) -> None:
         endpoint = Endpoint()
