@@ -110,14 +110,12 @@ def refuse_without_ticket(handshake: Handshake) -> Refusal | None:
     return None
 
 
-def refuse_grant(handshake: Handshake, grant: Grant) -> Refusal | None:
-    """Whether the ticket is another page's.
+def permits(handshake: Handshake, grant: Grant) -> bool:
+    """Whether the ticket was asked for this page.
 
     Of a client that sends no `Origin` this is not asked: it is no browser, and could send any.
     """
-    if handshake.origins and grant.origin != handshake.origins[0]:
-        return FOREIGN_TICKET
-    return None
+    return not handshake.origins or grant.origin == handshake.origins[0]
 
 
 def refuse_by_count(exceeded: Exceeded, seconds_to_midnight: int) -> Refusal:

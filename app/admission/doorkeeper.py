@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -81,10 +82,9 @@ class Doorkeeper:
         if refusal is not None:
             return refusal
         try:
-            async with asyncio.timeout(ADMISSION_TIMEOUT_S):
-                admitted = await self._ask_store(handshake)
-        except (StoreError, TimeoutError) as error:
-            log.error("admission.store_failed", reason=str(error) or "too slow")  # noqa: TRY400
+            admitted = await self._ask_store(handshake)
+        except StoreError as error:
+            log.error("admission.store_failed", reason=str(error))  # noqa: TRY400
             return decision.NO_STORE
         if isinstance(admitted, Refusal):
             return admitted
@@ -138,26 +138,31 @@ class Doorkeeper:
 
     async def _ask_store(self, handshake: Handshake) -> Admitted | Refusal:
         grant = None
+        now, clock = datetime.now(UTC), time.monotonic()
+        address, day = limit_key(handshake.address), now.date().isoformat()
+        lease: Lease | Exceeded
         if self._settings.client_auth == "ticket":
             refusal = decision.refuse_without_ticket(handshake)
             if refusal is not None:
                 return refusal
-            grant = await self._store.take_ticket(hash_ticket(handshake.ticket or ""), time.monotonic())
-            if grant is None:
+            used = await self._store.redeem(
+                hash_ticket(handshake.ticket or ""),
+                partial(decision.permits, handshake),
+                address,
+                self._limits,
+                day,
+                clock,
+                ADMISSION_TIMEOUT_S,
+            )
+            if used is None:
                 return decision.UNKNOWN_TICKET
-            refusal = decision.refuse_grant(handshake, grant)
-            if refusal is not None:
-                return refusal
-        elif not self._limits.per_address:
+            if used.lease is None:
+                return decision.FOREIGN_TICKET
+            grant, lease = used.grant, used.lease
+        elif self._limits.per_address:
+            lease = await self._store.acquire(None, address, self._limits, day, clock, ADMISSION_TIMEOUT_S)
+        else:
             return Admitted(None, None, self._limits.call_s)
-        now, clock = datetime.now(UTC), time.monotonic()
-        lease = await self._store.acquire(
-            grant.subject if grant else None,
-            limit_key(handshake.address),
-            self._limits,
-            now.date().isoformat(),
-            clock,
-        )
         if isinstance(lease, Exceeded):
             return decision.refuse_by_count(lease, _seconds_to_midnight(now))
         self._live[lease.lease_id] = lease

@@ -5,15 +5,26 @@ process's lock. In memory it takes microseconds, less than the way to a thread a
 """
 
 import asyncio
+import math
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from app.admission.store import LEASE_TTL_S, MIN_CALL_S, CallLimits, Exceeded, Lease, StoreError
+from app.admission.store import (
+    LEASE_TTL_S,
+    MIN_CALL_S,
+    CallLimits,
+    Exceeded,
+    Lease,
+    Redeemed,
+    StoreError,
+)
 from app.admission.tickets import Grant
 
 Result = TypeVar("Result")
@@ -45,8 +56,9 @@ _TICKET_EXISTS: Final = (
 )
 _TAKE_TICKET: Final = (
     "DELETE FROM ticket WHERE hash = :hash AND expires_at > :now AND expires_at <= :now + :ttl "
-    "RETURNING subject, origin, campaign"
+    "RETURNING subject, origin, campaign, expires_at"
 )
+_PUT_TICKET: Final = "INSERT INTO ticket VALUES (?, ?, ?, ?, ?)"
 _FORGET_TICKETS: Final = "DELETE FROM ticket WHERE NOT (expires_at > :now AND expires_at <= :now + :ttl)"
 _FORGET_LEASES: Final = "DELETE FROM lease WHERE NOT (expires_at > :now AND expires_at <= :now + :ttl)"
 _CALLS_OF_SUBJECT: Final = (
@@ -81,29 +93,49 @@ class SqliteStore:
 
         def put() -> None:
             values = {"now": now, "ttl": MAX_TICKET_TTL_S}
-            row = (ticket_hash, grant.subject, grant.origin, grant.campaign, expires_at)
             with self._writing():
                 self._database.execute(_FORGET_TICKETS, values)
-                self._database.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?)", row)
+                self._put_ticket(ticket_hash, grant, expires_at)
 
         await self._run(put)
 
-    async def take_ticket(self, ticket_hash: bytes, now: float) -> Grant | None:
-        """The grant of a ticket, to one caller alone."""
+    async def redeem(
+        self,
+        ticket_hash: bytes,
+        permits: Callable[[Grant], bool],
+        address: str,
+        limits: CallLimits,
+        day: str,
+        now: float,
+        within_s: float,
+    ) -> Redeemed | None:
+        """Use a ticket and count its call, both or neither."""
         values = {"hash": ticket_hash, "now": now, "ttl": MAX_TICKET_TTL_S}
 
-        def take() -> Grant | None:
+        def use() -> Redeemed | None:
             # Whoever guesses never takes the lock, which others wait for.
             if self._database.execute(_TICKET_EXISTS, values).fetchone() is None:
                 return None
-            with self._writing():
+            with self._writing(give_up_at):
                 row = self._database.execute(_TAKE_TICKET, values).fetchone()
-            return Grant(*row) if row else None
+                if row is None:
+                    return None
+                *granted, expires_at = row
+                grant = Grant(*granted)
+                lease = self._count(grant.subject, address, limits, day, now) if permits(grant) else None
+            return Redeemed(grant, expires_at, lease)
 
-        return await self._run(take)
+        def undo(used: Redeemed | None) -> None:
+            if used is not None:
+                with self._writing():
+                    self._put_ticket(ticket_hash, used.grant, used.expires_at)
+                    self._forget_lease(used.lease)
+
+        give_up_at = time.monotonic() + within_s
+        return await self._decide(use, undo, within_s)
 
     async def acquire(
-        self, subject: str | None, address: str, limits: CallLimits, day: str, now: float
+        self, subject: str | None, address: str, limits: CallLimits, day: str, now: float, within_s: float
     ) -> Lease | Exceeded:
         """Count one more call, unless that would be one too many."""
 
@@ -111,16 +143,15 @@ class SqliteStore:
             left = self._left_s(subject, address, limits, day, now)
             if isinstance(left, Exceeded):
                 return left  # without the lock
-            with self._writing():
-                left = self._left_s(subject, address, limits, day, now)
-                if isinstance(left, Exceeded):
-                    return left
-                self._forget_the_past(day, now)
-                lease = Lease(uuid.uuid4().hex, subject, address, day, now + left, now)
-                self._put_lease(lease, now)
-            return lease
+            with self._writing(give_up_at):
+                return self._count(subject, address, limits, day, now)
 
-        return await self._run(acquire)
+        def undo(lease: Lease | Exceeded) -> None:
+            with self._writing():
+                self._forget_lease(lease)
+
+        give_up_at = time.monotonic() + within_s
+        return await self._decide(acquire, undo, within_s)
 
     async def renew(self, leases: Collection[Lease], now: float) -> None:
         """Keep these leases for another LEASE_TTL_S, and charge what was used."""
@@ -142,7 +173,7 @@ class SqliteStore:
             with self._writing():
                 for lease in leases:
                     self._charge(lease, now)
-                    self._database.execute("DELETE FROM lease WHERE id = ?", (lease.lease_id,))
+                    self._forget_lease(lease)
 
         await self._run(release)
 
@@ -160,18 +191,47 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreError(str(error)) from error
 
+    async def _decide(
+        self, work: Callable[[], Result], undo: Callable[[Result], None], within_s: float
+    ) -> Result:
+        """What comes of `work` within this time; whatever comes later is undone."""
+        if self._thread is None:
+            return await self._run(work)
+        deciding = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        in_time = False
+        try:
+            await asyncio.wait([deciding], timeout=within_s)
+            in_time = deciding.done()
+        finally:
+            if not in_time:
+                deciding.add_done_callback(partial(self._undo_late, undo))
+        if not in_time:
+            raise StoreError("too slow")
+        try:
+            return deciding.result()
+        except sqlite3.Error as error:
+            raise StoreError(str(error)) from error
+
+    def _undo_late(self, undo: Callable[[Result], None], decided: "asyncio.Future[Result]") -> None:
+        # Of a store that is closed already, leases and tickets expire.
+        if not decided.cancelled() and decided.exception() is None and self._thread is not None:
+            with suppress(RuntimeError):
+                self._thread.submit(undo, decided.result())
+
     # ------------------------------------------------------------------------------- in the store's thread
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction that holds the lock from its beginning."""
+    def _writing(self, give_up_at: float = math.inf) -> Iterator[None]:
+        """One transaction that holds the lock from its beginning; not where it is too late for it then."""
         self._database.execute("BEGIN IMMEDIATE")
         try:
+            _not_after(give_up_at)
             yield
+            self._database.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
 
     def _left_s(
         self, subject: str | None, address: str, limits: CallLimits, day: str, now: float
@@ -189,9 +249,28 @@ class SqliteStore:
         left_s = float(limits.daily_s_per_subject - used_s - reserved_s)
         return min(left_s, limits.call_s) if left_s >= MIN_CALL_S else Exceeded.SUBJECT_MINUTES
 
+    def _count(
+        self, subject: str | None, address: str, limits: CallLimits, day: str, now: float
+    ) -> Lease | Exceeded:
+        left = self._left_s(subject, address, limits, day, now)
+        if isinstance(left, Exceeded):
+            return left
+        self._forget_the_past(day, now)
+        lease = Lease(uuid.uuid4().hex, subject, address, day, now + left, now)
+        self._put_lease(lease, now)
+        return lease
+
+    def _put_ticket(self, ticket_hash: bytes, grant: Grant, expires_at: float) -> None:
+        row = (ticket_hash, grant.subject, grant.origin, grant.campaign, expires_at)
+        self._database.execute(_PUT_TICKET, row)
+
     def _put_lease(self, lease: Lease, now: float) -> None:
         row = (lease.lease_id, lease.subject, lease.address, lease.day, lease.ends_at, now, now + LEASE_TTL_S)
         self._database.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def _forget_lease(self, lease: Lease | Exceeded | None) -> None:
+        if isinstance(lease, Lease):
+            self._database.execute("DELETE FROM lease WHERE id = ?", (lease.lease_id,))
 
     def _charge(self, lease: Lease, now: float) -> None:
         if lease.subject is None:
@@ -203,6 +282,11 @@ class SqliteStore:
     def _forget_the_past(self, day: str, now: float) -> None:
         self._database.execute(_FORGET_LEASES, {"now": now, "ttl": LEASE_TTL_S})
         self._database.execute("DELETE FROM used WHERE day < date(?, ?)", (day, f"-{KEPT_DAYS} days"))
+
+
+def _not_after(give_up_at: float) -> None:
+    if time.monotonic() >= give_up_at:
+        raise StoreError("too slow")
 
 
 def _open(file: Path | None) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ Times are seconds of one monotonic clock that all users of a store share.
 """
 
 import enum
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -54,17 +54,41 @@ class Lease:
     charged_until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A ticket that was used. `lease`: its call, or the limit that this would exceed; None: not permitted."""
+
+    grant: Grant
+    expires_at: float
+    lease: Lease | Exceeded | None
+
+
 class AdmissionStore(Protocol):
-    """Every method raises StoreError when the store does not answer."""
+    """Every method raises StoreError when the store does not answer.
+
+    What takes a `within_s` has no effect if it raises: a ticket can still be used, and no call counts.
+    """
 
     async def put_ticket(self, ticket_hash: bytes, grant: Grant, expires_at: float, now: float) -> None:
         """Keep a ticket until it is taken or expires."""
 
-    async def take_ticket(self, ticket_hash: bytes, now: float) -> Grant | None:
-        """The grant of a ticket, once: None for one that is unknown, taken or expired."""
+    async def redeem(
+        self,
+        ticket_hash: bytes,
+        permits: Callable[[Grant], bool],
+        address: str,
+        limits: CallLimits,
+        day: str,
+        now: float,
+        within_s: float,
+    ) -> Redeemed | None:
+        """Use a ticket, and count its call as `acquire` does if the grant `permits` it.
+
+        None for a ticket that is unknown, used or expired. `permits` is pure, and may run in another thread.
+        """
 
     async def acquire(
-        self, subject: str | None, address: str, limits: CallLimits, day: str, now: float
+        self, subject: str | None, address: str, limits: CallLimits, day: str, now: float, within_s: float
     ) -> Lease | Exceeded:
         """Count one more call, for LEASE_TTL_S unless renewed; it may last until the lease's `ends_at`."""
 

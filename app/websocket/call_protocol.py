@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame, apply_mask  # type: ignore[attr-defined]
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from app.websocket.client_frames import (
@@ -147,7 +147,7 @@ class CallProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **options)
         # The library refuses two origins in its own words; admission refuses them as it does all others.
         self.conn.process_origin = lambda headers: None  # type: ignore[method-assign]  # noqa: ARG005
-        self.conn.reject = lambda status, _: plain_answer(HTTPStatus(status), self.scheme)  # type: ignore[method-assign]
+        self.conn.reject = self._rejection  # type: ignore[method-assign]
         self.on_lost: Callable[[], None] = lambda: None
         """Called once, when the connection is no more."""
 
@@ -447,6 +447,10 @@ class CallProtocol(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         if not self.disconnected and self.close_timer is None and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+    def _rejection(self, status: HTTPStatus | int, text: str) -> Response:
+        del text  # ours is in the catalogue
+        return plain_answer(HTTPStatus(status), self.scheme)
 
     def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
         """Answer the request below the application."""

@@ -1,4 +1,4 @@
-"""Answers below the application, to what is no request or no handshake. They look like the application's own."""
+"""Answers below the application, to what is no request or no handshake. They look like its own."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

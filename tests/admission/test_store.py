@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -30,6 +31,7 @@ Open = Callable[[], AdmissionStore]
 
 NONE = CallLimits(per_subject=0, per_address=0, daily_s_per_subject=0, call_s=1740)
 GRANT = Grant("alice", "https://shop.example.com", "spring")
+PATIENTLY_S = 60.0
 DAY, NEXT_DAY = "2026-11-28", "2026-11-29"
 
 
@@ -59,9 +61,15 @@ async def acquired(
     address: str = "198.51.100.1",
     day: str = DAY,
 ) -> Lease:
-    lease = await store.acquire(subject, address, limits, day, now)
+    lease = await store.acquire(subject, address, limits, day, now, PATIENTLY_S)
     assert isinstance(lease, Lease)
     return lease
+
+
+async def taken(store: AdmissionStore, key: bytes, now: float) -> Grant | None:
+    """What the ticket grants."""
+    used = await store.redeem(key, lambda _: True, "a", NONE, DAY, now, PATIENTLY_S)
+    return used.grant if used else None
 
 
 class TestTickets:
@@ -69,36 +77,36 @@ class TestTickets:
         store = open_store()
         key = hash_ticket(new_ticket())
         await store.put_ticket(key, GRANT, expires_at=30, now=0)
-        assert await store.take_ticket(key, 1) == GRANT
-        assert await store.take_ticket(key, 1) is None
+        assert await taken(store, key, 1) == GRANT
+        assert await taken(store, key, 1) is None
 
     async def test_of_many_takers_at_once_one_gets_it(self, open_store: Open) -> None:
         stores = [open_store() for _ in range(4)]
         key = hash_ticket(new_ticket())
         await stores[0].put_ticket(key, GRANT, expires_at=30, now=0)
-        takers = [stores[n % 4].take_ticket(key, 1) for n in range(200)]
-        taken = await asyncio.gather(*takers)
-        assert [grant for grant in taken if grant] == [GRANT]
+        takers = [taken(stores[n % 4], key, 1) for n in range(200)]
+        grants = await asyncio.gather(*takers)
+        assert [grant for grant in grants if grant] == [GRANT]
 
     @pytest.mark.parametrize("now", [30.0, 31.0, 1e9])
     async def test_an_expired_ticket_opens_nothing(self, open_store: Open, now: float) -> None:
         store = open_store()
         key = hash_ticket(new_ticket())
         await store.put_ticket(key, GRANT, expires_at=30, now=0)
-        assert await store.take_ticket(key, now) is None
+        assert await taken(store, key, now) is None
 
     async def test_a_ticket_from_before_the_machine_restarted_opens_nothing(self, open_store: Open) -> None:
         store = open_store()
         key = hash_ticket(new_ticket())
         await store.put_ticket(key, GRANT, expires_at=9_030, now=9_000)
-        assert await store.take_ticket(key, 10) is None
+        assert await taken(store, key, 10) is None
 
     async def test_unknown_tickets_and_none_for_a_page(self, open_store: Open) -> None:
         store = open_store()
-        assert await store.take_ticket(hash_ticket("guess"), 0) is None
+        assert await taken(store, hash_ticket("guess"), 0) is None
         key = hash_ticket(new_ticket())
         await store.put_ticket(key, Grant("bob"), expires_at=30, now=0)
-        assert await store.take_ticket(key, 0) == Grant("bob", None, None)
+        assert await taken(store, key, 0) == Grant("bob", None, None)
 
 
 class TestLeases:
@@ -108,18 +116,18 @@ class TestLeases:
         for store in stores:
             await acquired(store, limits)
         for store in stores:
-            answer = await store.acquire("alice", "203.0.113.1", limits, DAY, 0)
+            answer = await store.acquire("alice", "203.0.113.1", limits, DAY, 0, PATIENTLY_S)
             assert answer is Exceeded.SUBJECT_CALLS
         await acquired(stores[0], limits, subject="bob")
         for subject in ("carol", None):
-            answer = await stores[1].acquire(subject, "198.51.100.1", limits, DAY, 0)
+            answer = await stores[1].acquire(subject, "198.51.100.1", limits, DAY, 0, PATIENTLY_S)
             assert answer is Exceeded.ADDRESS_CALLS
         await acquired(stores[1], limits, subject="carol", address="203.0.113.1")
 
     async def test_many_at_once_never_exceed_the_limit(self, open_store: Open) -> None:
         stores = [open_store() for _ in range(4)]
         limits = replace(NONE, per_subject=7)
-        asking = [stores[n % 4].acquire("alice", f"a{n}", limits, DAY, 0) for n in range(100)]
+        asking = [stores[n % 4].acquire("alice", f"a{n}", limits, DAY, 0, PATIENTLY_S) for n in range(100)]
         answers = await asyncio.gather(*asking)
         assert sum(isinstance(answer, Lease) for answer in answers) == 7
 
@@ -130,7 +138,10 @@ class TestLeases:
         await store.release([lease], 5)
         lease = await acquired(store, limits, 5)
         await store.renew([lease], 20)
-        assert await store.acquire("alice", "a", limits, DAY, 20 + LEASE_TTL_S - 1) is Exceeded.SUBJECT_CALLS
+        assert (
+            await store.acquire("alice", "a", limits, DAY, 20 + LEASE_TTL_S - 1, PATIENTLY_S)
+            is Exceeded.SUBJECT_CALLS
+        )
         await acquired(store, limits, 20 + LEASE_TTL_S)
 
     async def test_a_live_call_that_the_store_forgot_counts_again_when_renewed(
@@ -142,7 +153,7 @@ class TestLeases:
         other = await acquired(store, limits, 100)
         await store.release([other], 101)
         await store.renew([lease], 102)
-        assert await store.acquire("alice", "a", limits, DAY, 103) is Exceeded.SUBJECT_CALLS
+        assert await store.acquire("alice", "a", limits, DAY, 103, PATIENTLY_S) is Exceeded.SUBJECT_CALLS
 
     async def test_a_lease_from_before_the_machine_restarted_counts_for_nothing(
         self, open_store: Open
@@ -161,7 +172,7 @@ class TestMinutes:
         first = await acquired(store, self.LIMITS, 0)
         second = await acquired(store, self.LIMITS, 0)
         assert (first.ends_at, second.ends_at) == (400, 200)
-        assert await store.acquire("alice", "a", self.LIMITS, DAY, 0) is Exceeded.SUBJECT_MINUTES
+        assert await store.acquire("alice", "a", self.LIMITS, DAY, 0, PATIENTLY_S) is Exceeded.SUBJECT_MINUTES
         await acquired(store, self.LIMITS, 0, subject="bob")
         await acquired(store, self.LIMITS, 0, day=NEXT_DAY, subject="carol")
 
@@ -186,7 +197,9 @@ class TestMinutes:
         store = open_store()
         lease = await acquired(store, replace(self.LIMITS, call_s=600), 0)
         await store.release([lease], 600)
-        assert await store.acquire("alice", "a", self.LIMITS, DAY, 600) is Exceeded.SUBJECT_MINUTES
+        assert (
+            await store.acquire("alice", "a", self.LIMITS, DAY, 600, PATIENTLY_S) is Exceeded.SUBJECT_MINUTES
+        )
         lease = await acquired(store, self.LIMITS, 600, day=NEXT_DAY)
         assert lease.ends_at == 1000
 
@@ -218,7 +231,7 @@ class TestMinutes:
                     talked_s += lease.ends_at - started_at
                 await store.renew([lease for lease, _ in live.values()], now)
                 if step == "call":
-                    answer = await store.acquire("alice", "a", limits, DAY, now)
+                    answer = await store.acquire("alice", "a", limits, DAY, now, PATIENTLY_S)
                     if isinstance(answer, Lease):
                         live[answer.lease_id] = (answer, now)
                 elif step in ("end", "die") and live:
@@ -264,9 +277,40 @@ class TestFile:
                 started = asyncio.get_running_loop().time()
                 with pytest.raises(StoreError):
                     await store.put_ticket(hash_ticket(new_ticket()), GRANT, 30, 0)
-                assert await store.take_ticket(hash_ticket("guess"), 0) is None  # guessing needs no lock
+                assert await taken(store, hash_ticket("guess"), 0) is None  # guessing needs no lock
                 assert asyncio.get_running_loop().time() - started < 2
             await store.put_ticket(hash_ticket(new_ticket()), GRANT, 30, 0)
+
+    async def test_what_comes_too_late_has_no_effect(self, tmp_path: Path) -> None:
+        file = tmp_path / "store.db"
+        key, once = hash_ticket(new_ticket()), replace(NONE, per_subject=1)
+        slow = threading.Event()
+
+        def permits_late(_: Grant) -> bool:
+            return slow.wait(20)
+
+        def permits(_: Grant) -> bool:
+            return True
+
+        async with AsyncExitStack() as stack:
+            store = SqliteStore(file)
+            stack.push_async_callback(store.close)
+            await store.put_ticket(key, GRANT, 30, 0)
+            with closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreError):
+                    await store.redeem(key, permits, "a", once, DAY, 0, 0.05)
+                with pytest.raises(StoreError):
+                    await store.acquire("alice", "a", once, DAY, 0, 0.05)
+            with pytest.raises(StoreError):
+                await store.redeem(key, permits_late, "a", once, DAY, 0, 0.05)
+            slow.set()
+            used = await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S)
+            while used is None:  # until the thread has done what was asked of it before
+                used = await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S)
+            assert used.grant == GRANT
+            assert isinstance(used.lease, Lease)
+            assert await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S) is None
 
     async def test_processes_that_open_a_new_file_together_share_it(self, tmp_path: Path) -> None:
         file = tmp_path / "store.db"
@@ -287,12 +331,16 @@ TAKER = """
 import asyncio, sys
 from pathlib import Path
 from app.admission.sqlite_store import SqliteStore
+from app.admission.store import CallLimits
 
 async def main():
     store, key = SqliteStore(Path(sys.argv[1])), bytes.fromhex(sys.argv[2])
     print('open', flush=True)
     sys.stdin.readline()
-    taken = await asyncio.gather(*(store.take_ticket(key, 1) for _ in range(100)))
+    limits = CallLimits(0, 0, 0, 60)
+    taken = await asyncio.gather(
+        *(store.redeem(key, lambda _: True, 'a', limits, '2026-11-28', 1, 60) for _ in range(100))
+    )
     print(sum(grant is not None for grant in taken))
     await store.close()
 
