@@ -41,6 +41,9 @@ class CallSide(Protocol):
     def flooded(self) -> None:
         """The client sends more messages than any client needs; the rest is not read."""
 
+    def silent(self) -> bool:
+        """The client does not answer pings. False: its connection is lost."""
+
     def tick(self) -> None:
         """Time has passed."""
 
@@ -160,6 +163,10 @@ class CallerLink:
     def on_flood(self) -> None:
         """The client sends too much."""
         self._call.flooded()
+
+    def on_silent(self) -> bool:
+        """The client does not answer."""
+        return self._call.silent()
 
     # ------------------------------------------------------------------------------------------- the alarm
 

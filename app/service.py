@@ -193,6 +193,13 @@ class VoiceLiveSessionManager:
         """The client sends too many messages."""
         self.end(CallEnd(ErrorCode.RATE_LIMITED))
 
+    def silent(self) -> bool:
+        """The client does not answer pings: it may come back on another socket, or else the call is over."""
+        if self._resume_token is not None:
+            return False
+        self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
+        return True
+
     def next_outgoing(self) -> bytes | ServerMessage | None:
         """What goes to the caller now: messages overtake audio, and audio keeps its pace."""
         if self._to_caller:

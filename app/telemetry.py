@@ -68,6 +68,8 @@ def configure_logs(level: str) -> None:
     )
     # It writes one line per request with the whole query string.
     logging.getLogger("uvicorn.access").disabled = True
+    # It quotes what Entra answers. What went wrong it raises, too, and we log that.
+    logging.getLogger("azure").setLevel(logging.CRITICAL + 1)
 
 
 class _JsonLines(logging.StreamHandler):  # type: ignore[type-arg]

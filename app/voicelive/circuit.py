@@ -91,7 +91,8 @@ class Circuit(CoreEventListener):
             if failed.code is ErrorCode.UPSTREAM_CONFIG:
                 self._misconfigured += 1
                 self._misconfigured_at = self._clock()
-            raise
+            # The breaker keeps what failed last; were it this one, its traceback would keep the whole call.
+            raise OpeningFailedError(failed.code, failed.reason, failed.retry_after_s) from None
         self._misconfigured = 0
         return session
 

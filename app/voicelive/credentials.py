@@ -81,8 +81,8 @@ async def mint(principal: ServicePrincipal) -> Token:
         except TimeoutError:
             raise TokenUnavailableError from None
         except ClientAuthenticationError as error:
-            if error.status_code is not None and error.status_code >= 500:
-                raise TokenUnavailableError from None
+            if error.status_code is None or not 400 <= error.status_code < 500:
+                raise TokenUnavailableError from None  # a fault of its own, or an answer without a token
             raise TokenRefusedError from None
         except (AzureError, ValueError, KeyError):
             raise TokenUnavailableError from None

@@ -424,6 +424,8 @@ class CallProtocol(WebSocketsSansIOProtocol):
         self.pending_ping_payload = None
         if self.close_sent or self.transport.is_closing():
             return
+        if self._receiver is not None and self._receiver.on_silent():
+            return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": LOST})
         self.conn.fail(HALF_OPEN_CODE)
         self._write_from_websockets()

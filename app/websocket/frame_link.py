@@ -44,6 +44,9 @@ class FrameReceiver(Protocol):
     def on_flood(self) -> None:
         """The client sends too many messages. None of what it sent beyond that is delivered."""
 
+    def on_silent(self) -> bool:
+        """The client does not answer a ping. False: its connection is to count as lost."""
+
 
 class FrameLink(Protocol):
     """One WebSocket of a caller, accepted and not yet closed. Single use."""

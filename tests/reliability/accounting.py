@@ -3,16 +3,19 @@
 import asyncio
 import gc
 import logging
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from structlog.testing import capture_logs
 
+from app.calls import Calls
+from app.lifecycle import Lifecycle
 from app.service import VoiceLiveSessionManager
 
 SETTLE_S = 5.0
@@ -28,6 +31,9 @@ class Census:
     files: int
     threads: int
     calls: int
+    """Objects of calls, and places that they hold: among the running, the resumable and the live ones."""
+    leases: int
+    """What the store of admission holds for them: tickets, and counts by subject and address."""
 
     def beyond(self, baseline: "Census") -> dict[str, int]:
         """What is more than at the baseline, by name."""
@@ -38,8 +44,9 @@ class Census:
         }
 
 
-def census() -> Census:
-    """Count now, in this process and event loop."""
+def census(store: Path) -> Census:
+    """Count now, in this process and event loop, and in this file of the gateway's admission."""
+    leases = _rows(store)
     kinds: Counter[str] = Counter()
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
@@ -49,15 +56,45 @@ def census() -> Census:
         sockets=kinds["socket"],
         files=kinds.total(),
         threads=threading.active_count(),
-        calls=sum(isinstance(thing, VoiceLiveSessionManager) for thing in gc.get_objects()),
+        calls=sum(map(_places, gc.get_objects())),
+        leases=leases,
     )
 
 
-async def settled(baseline: Census) -> None:
+def _rows(store: Path) -> int:
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=SETTLE_S)) as database:
+        (rows,) = database.execute(
+            "SELECT (SELECT COUNT(*) FROM ticket) + (SELECT COUNT(*) FROM lease)"
+        ).fetchone()
+    return int(rows)
+
+
+def _places(thing: object) -> int:
+    match thing:
+        case VoiceLiveSessionManager():
+            return 1
+        case Calls():
+            return len(thing.live) + len(thing._resumable)
+        case Lifecycle():
+            return thing.live_calls
+        case _:
+            return 0
+
+
+async def at_rest(store: Path) -> Census:
+    """The baseline: no call is live, and none has left a lease."""
+    async with asyncio.timeout(SETTLE_S):
+        while (now := census(store)).leases or now.calls:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            gc.collect()
+    return now
+
+
+async def settled(baseline: Census, store: Path) -> None:
     """Wait until nothing is left of what came after the baseline; fails after SETTLE_S."""
     end = time.monotonic() + SETTLE_S
     # A fault of the machine is no leak: only what stays is.
-    while left := census().beyond(baseline):
+    while left := census(store).beyond(baseline):
         if time.monotonic() > end:
             tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
             raise AssertionError(f"left behind: {left}; tasks: {tasks}")
@@ -95,4 +132,4 @@ def no_fault_of_ours() -> Iterator[None]:
         text = record.getMessage()
         assert "never retrieved" not in text, text
         assert "was destroyed" not in text, text
-        assert record.exc_info is None, f"a traceback: {text} {record.exc_info}"
+        assert not record.exc_info, f"a traceback: {text} {record.exc_info}"

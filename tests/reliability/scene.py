@@ -6,18 +6,25 @@ Faults are injected at a phase of the call, which `Scene.reach` brings about.
 import asyncio
 import enum
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from unittest.mock import patch
 
+from tests.admission.bank import SETTINGS as OPERATOR
+from tests.admission.bank import bearing, ticket
 from tests.gateway import RawCaller, RunningGateway, running_gateway
+from tests.reliability.cloud import PRINCIPAL, Cloud, cloud
 from tests.reliability.toxic_proxy import ToxicProxy, toxic_proxy
 from tests.scripted_voice_live import ScriptedSession, ScriptedVoiceLive, scripted_voice_live
 from tests.test_service import audio_delta, response_created, response_done
 from tests.virtual_call import speech
 
 COMPRESSED_TIMERS: dict[str, float] = {
+    "ADMISSION_TIMEOUT_S": 20.0,
     "PING_AFTER_S": 1.5,
     "PONG_WITHIN_S": 1.5,
     "PING_S": 5.0,
@@ -25,9 +32,13 @@ COMPRESSED_TIMERS: dict[str, float] = {
     "WATCH_PERIOD_S": 0.1,
     "WRITE_TIMEOUT_S": 1.5,
 }
-"""Constants of the gateway, by name, and what they are here, so that no fault takes long to be noticed."""
+"""Constants of the gateway, by name, and what they are here, so that no fault takes long to be noticed.
+
+Longer is only the time for a decision, which the disk of a busy machine can need.
+"""
 
 WAIT_S = 30
+TURN_MS = 60
 
 
 class Phase(enum.Enum):
@@ -41,7 +52,7 @@ class Phase(enum.Enum):
 
 
 IN_CALL = (Phase.LISTENING, Phase.SPEAKING)
-ANY = (Phase.CONNECTING, Phase.LISTENING, Phase.SPEAKING, Phase.CLOSING)
+ANY = (Phase.CONNECTING, *IN_CALL, Phase.CLOSING)
 
 
 @contextmanager
@@ -132,13 +143,19 @@ class Scene:
     upstream: ToxicProxy
     gateway: RunningGateway
     downstream: ToxicProxy
+    store: Path = Path()
+    """The file of the gateway's admission."""
+    cloud: Cloud | None = None
     response_id: str | None = None
+    undo: ExitStack = field(default_factory=ExitStack)
+    """What a fault has changed in this process is put right at the end."""
 
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[RawCaller]:
         """One call through the network on the caller's side."""
+        headers = dict([bearing(await ticket(self.gateway))])
         url = f"{self.downstream.address}/ws/voice"
-        async with self.gateway.http.ws_connect(url, max_msg_size=0) as socket:
+        async with self.gateway.http.ws_connect(url, max_msg_size=0, headers=headers) as socket:
             yield RawCaller(socket)
 
     async def reach(self, phase: Phase, caller: RawCaller) -> None:
@@ -162,10 +179,10 @@ class Scene:
     async def turn(self, caller: RawCaller) -> None:
         """The call is alive: a whole answer reaches the caller, every byte of it."""
         before = len(caller.audio)
-        response_id = await self.agent.begins(200)
+        response_id = await self.agent.begins(TURN_MS)
         await self.agent.finishes(response_id)
         await caller.until("agent_transcript", response_id=response_id)
-        assert caller.audio[before:].endswith(speech(response_id, 200))
+        assert caller.audio[before:].endswith(speech(response_id, TURN_MS))
 
     async def good_call(self) -> None:
         """From the first message to the hang-up."""
@@ -177,13 +194,41 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(seed: int = 0, **settings: object) -> AsyncIterator[Scene]:
-    """Everything running, and no call."""
+async def scene(
+    seed: int = 0,
+    *,
+    in_the_cloud: bool = False,
+    unchecked: Mapping[str, object] = MappingProxyType({}),
+    **settings: object,
+) -> AsyncIterator[Scene]:
+    """Everything running, and no call. `unchecked` settings may be shorter than an operator may set them.
+
+    In the cloud Voice Live and Entra are reached over TLS, and each call needs a token.
+    """
     agent = Agent()
     agent.opening.set()
-    async with scripted_voice_live(agent.play) as service, toxic_proxy(service.port, seed) as upstream:
-        values = {"azure_voicelive_endpoint": upstream.address, "enable_proactive_greeting": False}
-        async with running_gateway(service.settings(**values, **settings)) as gateway:
-            port = int(gateway.address.rpartition(":")[2])
-            async with toxic_proxy(port, seed) as downstream:
-                yield Scene(service, agent, upstream, gateway, downstream)
+    async with AsyncExitStack() as stack:
+        store = Path(stack.enter_context(TemporaryDirectory())) / "admission.db"
+        services = await stack.enter_async_context(cloud()) if in_the_cloud else None
+        tls = services.voice_live_tls if services else None
+        service = await stack.enter_async_context(scripted_voice_live(agent.play, tls=tls))
+        upstream = await stack.enter_async_context(toxic_proxy(service.port, seed))
+        values: dict[str, object] = {
+            **OPERATOR,
+            "azure_voicelive_endpoint": upstream.address,
+            "enable_proactive_greeting": False,
+            "admission_store_file": store,
+        }
+        if services is not None:
+            values |= PRINCIPAL | {
+                "azure_voicelive_endpoint": upstream.address.replace("http:", "https:"),
+                "azure_voicelive_api_key": None,
+                "azure_authority_host": services.sign_in,
+            }
+        checked = service.settings(**(values | settings))
+        gateway = await stack.enter_async_context(running_gateway(checked.model_copy(update=unchecked)))
+        port = int(gateway.address.rpartition(":")[2])
+        downstream = await stack.enter_async_context(toxic_proxy(port, seed))
+        on = Scene(service, agent, upstream, gateway, downstream, store, services)
+        stack.enter_context(on.undo)
+        yield on

@@ -43,15 +43,25 @@ PATHS = (
     *("/static/main.js", "/static/client/call.js", "/static/../config.py", "/api/tickets", "/api/nowhere"),
 )
 CALL_S = 3
-SLOW = {"upstream half-open", "caller half-open", "caller too slow", "the loop blocks", "the clock jumps"}
-"""These take their full time here, in a process of its own, and say nothing that the others do not."""
+SLOW = {
+    *("upstream half-open", "caller half-open", "caller too slow", "caller stops reading", "caller silent"),
+    *("caller at twenty times real time", "the loop blocks", "the clock jumps"),
+}
+"""These take their full time here, in a process of its own, and say nothing that the others do not. Faults of
+the cloud and of names need the gateway in this process."""
 
 
 @asynccontextmanager
 async def token_endpoint(certificate: trustme.LeafCert) -> AsyncIterator[str]:
-    """Entra, as far as a service principal sees it."""
+    """Entra, as far as a service principal sees it. Its first answer is a refusal that quotes too much."""
+    asked = 0
 
     async def mint(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            refusal = {"error": "invalid_client", "error_description": f"{UPSTREAM_TEXT} {SECRET}"}
+            return web.json_response(refusal, status=401)
         return web.json_response({"token_type": "Bearer", "expires_in": 86_400, "access_token": TOKEN})
 
     application = web.Application()
@@ -257,7 +267,7 @@ async def sweep_everything(on: Scene, sweep: Sweep) -> None:
     assert agent.responses
     # Failed openings come last: they open the circuit, and then no call gets so far.
     for fault in sorted(FAULTS, key=lambda fault: Phase.BEFORE in fault.phases):
-        if fault.name in SLOW:
+        if fault.name in SLOW or fault.in_the_cloud or fault.number == "F5":
             continue
 
         async def suffers(caller: RawCaller, fault: Any = fault) -> None:

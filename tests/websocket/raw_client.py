@@ -127,6 +127,9 @@ class Heard:
         self.floods += 1
         self.changed.set()
 
+    def on_silent(self) -> bool:
+        return False
+
     async def until(self, count: int) -> None:
         async with asyncio.timeout(WAIT_S):
             while len(self.messages) < count:
