@@ -32,8 +32,7 @@ typedef struct {
 static int block = 960, delta_blocks = 10, ack_every, transcript = 1, resp_deltas = 25, create_ms = 1000, require_key = 1;
 static const char *audio_name = "response.audio", *text_name = "response.audio_transcript";
 static uint64_t n_conns, n_open, n_append, n_bytes, n_delta, n_bad, n_update, n_create, n_cancel;
-static volatile sig_atomic_t stop, report;
-static void on_stop(int s) { (void)s; stop = 1; }
+static volatile sig_atomic_t report;
 static void on_report(int s) { (void)s; report = 1; }
 
 static void print_totals(void) {
@@ -271,11 +270,8 @@ int main(int ac, char **av) {
         }
         SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
-    signal(SIGPIPE, SIG_IGN);
-    struct sigaction sa = {.sa_handler = on_stop};
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
-    sa.sa_handler = on_report;
+    stop_on_signals();
+    struct sigaction sa = {.sa_handler = on_report};
     sigaction(SIGUSR1, &sa, NULL);
 
     int ep = epoll_create1(EPOLL_CLOEXEC), lfd = tcp_listen(port);

@@ -42,11 +42,14 @@ async def voice(websocket: WebSocket) -> None:
                 output_audio_format=OutputAudioFormat.PCM16,
             )
         )
-        to_agent = asyncio.create_task(_caller_to_agent(websocket, connection))
-        to_caller = asyncio.create_task(_agent_to_caller(websocket, connection))
-        _, unfinished = await asyncio.wait((to_agent, to_caller), return_when=asyncio.FIRST_COMPLETED)
-        for task in unfinished:
-            task.cancel()
+        async with asyncio.TaskGroup() as call:
+            directions = [
+                call.create_task(_caller_to_agent(websocket, connection)),
+                call.create_task(_agent_to_caller(websocket, connection)),
+            ]
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            for direction in directions:
+                direction.cancel()
 
 
 async def _caller_to_agent(websocket: WebSocket, connection: VoiceLiveConnection) -> None:
