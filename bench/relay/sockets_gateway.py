@@ -64,6 +64,10 @@ class Relay:
     def on_flood(self) -> None:
         """The load does not flood."""
 
+    def on_silent(self) -> bool:
+        """A client that does not answer is gone."""
+        return False
+
     def on_malformed(self, error: MalformedEventError) -> None:
         """The mock sends events."""
         raise error
