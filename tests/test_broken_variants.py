@@ -175,6 +175,7 @@ VARIANTS: list[Patch] = [
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
 def test_a_broken_variant_is_caught(variant: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     variant(monkeypatch)
+    # That nothing a peer sends may raise is a rule of the conversation too.
     with pytest.raises((AssertionError, KeyError, RuntimeError)):
         run_state_machine_as_test(
             AdversarialCall,
