@@ -14,6 +14,7 @@ from app.messages import (
     parse_client_message,
 )
 from app.pacer import STEP_S, Alarm, Pacer
+from app.playout import NEVER
 from app.websocket.frame_link import LOST, FrameLink, LinkLostError, Payload
 
 __all__ = ["LOST", "CallSide", "CallerLink"]
@@ -50,8 +51,8 @@ class CallSide(Protocol):
     def next_outgoing(self) -> bytes | ServerMessage | None:
         """The next thing to send now."""
 
-    def next_wake_at(self) -> float | None:
-        """When to ask again at the latest, on the event loop's clock."""
+    def next_wake_at(self) -> float:
+        """When to ask again at the latest, on the event loop's clock; NEVER if nothing happens before."""
 
 
 class CallerLink:
@@ -71,6 +72,7 @@ class CallerLink:
         self._flush_is_due = False
         self._pacer = pacer
         self._alarm: Alarm | None = None
+        self._due_at = 0.0
 
     async def run(self) -> int:
         """Serve the socket until it is closed; the caller's close code, LOST without a close frame.
@@ -83,7 +85,7 @@ class CallerLink:
             return await self._frames.serve(self)
         finally:
             self._running = False
-            self._wake_at(None)
+            self._wake_at(NEVER)
 
     def flush_soon(self) -> None:
         """Send what is due, as far as the client keeps up, when all that came together has been looked at."""
@@ -102,7 +104,8 @@ class CallerLink:
             self._flush_is_due = False
 
     def _send_what_is_due(self) -> None:
-        self._call.tick()
+        if self._loop.time() >= self._due_at:
+            self._call.tick()
         while self._frames.writable:
             outgoing = self._call.next_outgoing()
             if outgoing is None:
@@ -170,16 +173,16 @@ class CallerLink:
 
     # ------------------------------------------------------------------------------------------- the alarm
 
-    def _wake_at(self, at: float | None) -> None:
-        """See to it that what is due then is sent then; an alarm that rings a little early is set again."""
+    def _wake_at(self, at: float) -> None:
+        """See to it that what is due then is sent then; an alarm that rings too early is set again."""
+        self._due_at = at
         alarm = self._alarm
-        if at is None:
-            if alarm is not None:
-                alarm.cancel()
-                self._alarm = None
-        elif alarm is None or at < alarm.at:
-            if alarm is not None:
-                alarm.cancel()
+        if alarm is not None:
+            if alarm.at <= at < NEVER:
+                return
+            alarm.cancel()
+            self._alarm = None
+        if at < NEVER:
             self._alarm = self._pacer.call_at(max(at, self._loop.time() + STEP_S), self._on_alarm)
 
     def _on_alarm(self) -> None:

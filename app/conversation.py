@@ -16,6 +16,7 @@ from app.errors import ErrorCode
 from app.interruption import BY_SERVICE, HOLD_LIMIT_S, Hold, InterruptionPolicy, is_acknowledgement
 from app.latest import Latest
 from app.messages import (
+    BYTES_PER_MS,
     AgentText,
     AgentTranscript,
     BargeIn,
@@ -73,8 +74,8 @@ class Conversation:
         interruption: InterruptionPolicy = BY_SERVICE,
     ) -> None:
         self.ignored: Counter[str] = Counter()
-        self.caller_audio_ms = 0
-        """How much caller audio has gone to Voice Live: the session's audio clock. The shell counts it."""
+        self.caller_audio_bytes = 0
+        """How much caller audio has gone to this Voice Live session. The shell counts it."""
         self.status: StatusName | None = None
 
         self._playout = playout
@@ -176,8 +177,11 @@ class Conversation:
 
     def receive_upstream(self, event: service.ServerEvent, now: float) -> list[Effect]:
         """An event of Voice Live, after `start`."""
+        # Most events are these two, and neither changes the status.
         if isinstance(event, service.AudioDelta):
             return self._replies.audio(event, now)
+        if isinstance(event, service.AgentTranscriptDelta):
+            return self._replies.transcript_delta(event, now)
         match event:
             case service.SpeechStarted(item_id, audio_start_ms):
                 self._caller_active_at = now
@@ -196,7 +200,7 @@ class Conversation:
                 effects = self._caller_transcript_failed(item_id, now)
             case service.ResponseCreated(response_id):
                 effects = self._replies.created(response_id, now)
-            case service.AgentTranscriptDelta() | service.AgentTranscriptDone():
+            case service.AgentTranscriptDone():
                 effects = self._replies.transcript(event, now)
             case service.AgentTextDelta():
                 effects = self._replies.text(event, now)
@@ -232,19 +236,16 @@ class Conversation:
             self.status = "agent_speaking"
         return held.message
 
-    def next_wake_at(self) -> float | None:
+    def next_wake_at(self) -> float:
         """When `tick` or `release` must be called at the latest if nothing happens before."""
-        times = self._replies.wake_times()
-        if (release_at := self._playout.next_release_at()) is not None:
-            times.append(release_at)
+        at = min(self._replies.next_due_at(), self._playout.next_release_at())
         if isinstance(self._input, Committed) and not self._replies:
-            times.append(self._silent_at(self._input))
+            at = min(at, self._silent_at(self._input))
         if self._request_wanted_since is not None:
-            times.append(self._request_wanted_since + CANCEL_WAIT_S)
+            at = min(at, self._request_wanted_since + CANCEL_WAIT_S)
         if self._hold is not None:
-            times += [self._hold.decide_at, self._hold.until]
-        at = min(times, default=NEVER)
-        return None if at == NEVER else at
+            at = min(at, self._hold.decide_at, self._hold.until)
+        return at
 
     def finish(self, now: float) -> list[Effect]:
         """The call ends: what is still playing ends here, with what was heard of it so far."""
@@ -261,6 +262,11 @@ class Conversation:
         return now if isinstance(self._input, Speaking) else self._caller_active_at
 
     # ------------------------------------------------------------------------------------ the caller's side
+
+    @property
+    def _audio_clock_ms(self) -> int:
+        """The clock of the Voice Live session, which stands still while no audio reaches it."""
+        return self.caller_audio_bytes // BYTES_PER_MS
 
     def _typed(self, text: str, now: float) -> list[Effect]:
         self._move_input("typed", Committed(now))
@@ -308,7 +314,7 @@ class Conversation:
         if self._hold is not None or not any(self._replies.uncleared()):
             return []
         speech_from_ms = audio_start_ms + self._interruption.prefix_padding_ms
-        missing_ms = self._interruption.missing_ms(speech_from_ms, self.caller_audio_ms)
+        missing_ms = self._interruption.missing_ms(speech_from_ms, self._audio_clock_ms)
         self._hold = Hold(speech_from_ms, now + max(0, missing_ms) / 1000, now + HOLD_LIMIT_S)
         self._playout.hold(HoldReason.CALLER_SOUND, now)
         self._replies.speaking = None
@@ -321,7 +327,7 @@ class Conversation:
             return self._false_alarm(now)
         if now < hold.decide_at:
             return []
-        missing_ms = self._interruption.missing_ms(hold.speech_from_ms, self.caller_audio_ms)
+        missing_ms = self._interruption.missing_ms(hold.speech_from_ms, self._audio_clock_ms)
         if not isinstance(self._input, Speaking):
             # The caller has said less than that; the transcript decides.
             self._hold = replace(hold, decide_at=NEVER)

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from app.messages import BYTES_PER_MS, ServerMessage
+from app.messages import BYTES_PER_MS, MAX_MESSAGE_BYTES, ServerMessage
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """About eleven minutes of speech."""
 
 MAX_FRAME_BYTES: Final = 100 * BYTES_PER_MS
-"""Audio is released in frames of at most 100 ms, so that the lead is kept closely."""
+"""Audio that is paced is released in frames of at most 100 ms, so that the lead is kept closely."""
 
 CLOCK_STEP_S: Final = 1e-6
 """Less than this is no waiting, so that rounding cannot make a wake-up come too early for ever."""
@@ -31,7 +31,8 @@ class PlayoutOverflowError(Exception):
     """Voice Live generated more than MAX_HELD_BYTES that nobody has heard yet."""
 
 
-@dataclass(frozen=True, slots=True)
+# Both are made at every event of Voice Live; to make a frozen one costs twice as much.
+@dataclass(slots=True)
 class AudioFrame:
     """Agent speech to send now: PCM16 LE, 24 kHz, mono."""
 
@@ -39,7 +40,7 @@ class AudioFrame:
     pcm: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InOrder:
     """A message to send between the audio frames around it."""
 
@@ -75,6 +76,7 @@ class Playout:
     def __init__(self, lead_ms: int, *, takes_back: bool = False) -> None:
         """`lead_ms` 0 releases everything at once. `takes_back` keeps what is in flight for `take_back`."""
         self._lead_s = lead_ms / 1000
+        self._max_frame_bytes = MAX_FRAME_BYTES if lead_ms else MAX_MESSAGE_BYTES
         self._queue: deque[Held] = deque()
         self._held_bytes = 0
         self._tracks: dict[str, _Track] = {}
@@ -86,12 +88,17 @@ class Playout:
 
     def add_audio(self, response_id: str, pcm: bytes) -> None:
         """Take audio of a response. Raises PlayoutOverflowError when nothing more can be held."""
-        self._held_bytes += len(pcm)
+        size = len(pcm)
+        self._held_bytes += size
         if self._held_bytes > MAX_HELD_BYTES:
             raise PlayoutOverflowError
-        self._tracks.setdefault(response_id, _Track()).received_bytes += len(pcm)
-        for start in range(0, len(pcm), MAX_FRAME_BYTES):
-            self._queue.append(AudioFrame(response_id, pcm[start : start + MAX_FRAME_BYTES]))
+        track = self._tracks.get(response_id)
+        if track is None:
+            track = self._tracks[response_id] = _Track()
+        track.received_bytes += size
+        most = self._max_frame_bytes
+        for start in range(0, size, most):
+            self._queue.append(AudioFrame(response_id, pcm[start : start + most]))
 
     def add_message(self, response_id: str, message: ServerMessage) -> None:
         """Take a message that must come after the audio taken so far."""
@@ -112,10 +119,10 @@ class Playout:
             self._in_flight.append((self._ends_at, head))
         return self._queue.popleft()
 
-    def next_release_at(self) -> float | None:
-        """When `release` will have something, or None while there is nothing or playout is held."""
+    def next_release_at(self) -> float:
+        """When `release` will have something; NEVER while there is nothing or playout is held."""
         if not self._queue or self._held_since is not None:
-            return None
+            return NEVER
         paced = isinstance(self._queue[0], AudioFrame) and self._lead_s
         return self._ends_at - self._lead_s if paced else 0.0
 

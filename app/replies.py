@@ -110,23 +110,28 @@ class Replies:
             return [End(ErrorCode.UPSTREAM_PROTOCOL)]
         return []
 
-    def transcript(
-        self, event: service.AgentTranscriptDelta | service.AgentTranscriptDone, now: float
-    ) -> list[Effect]:
-        """What the agent says, in parts or in full."""
+    def transcript_delta(self, event: service.AgentTranscriptDelta, now: float) -> list[Effect]:
+        """Part of what the agent says."""
         reply = self._replies.get(event.response_id)
         if reply is None:
             return self._ignore("late transcript")
         reply.last_event_at = now
-        if isinstance(event, service.AgentTranscriptDone):
-            reply.spoken_in_full = f"{reply.spoken_in_full} {event.text}".strip()
-        elif isinstance(reply.state, Generating):
-            reply.spoken += event.text
+        if isinstance(reply.state, Generating):
+            reply.spoken_so_far.append(event.text)
             if reply.item_id is None:
                 # Captions travel with their audio, and the service sends text first.
                 reply.early_captions.append(event.text)
             else:
                 self._caption(reply, event.text)
+        return []
+
+    def transcript(self, event: service.AgentTranscriptDone, now: float) -> list[Effect]:
+        """What the agent says in full."""
+        reply = self._replies.get(event.response_id)
+        if reply is None:
+            return self._ignore("late transcript")
+        reply.last_event_at = now
+        reply.spoken_in_full = f"{reply.spoken_in_full} {event.text}".strip()
         return []
 
     def text(self, event: service.AgentTextDelta, now: float) -> list[Effect]:
@@ -220,9 +225,12 @@ class Replies:
                     effects += self._stalled(reply, now)
         return effects
 
-    def wake_times(self) -> list[float]:
+    def next_due_at(self) -> float:
         """When `tick` will have something to do; NEVER where that depends on something else."""
-        return [self._due_at(reply) for reply in self._replies.values()]
+        due_at = NEVER
+        for reply in self._replies.values():
+            due_at = min(due_at, self._due_at(reply))
+        return due_at
 
     def close(self, now: float) -> list[Effect]:
         """The call ends: what is still playing ends here, with what was heard of it so far."""

@@ -212,7 +212,7 @@ class VoiceLiveSessionManager:
         if effects:
             self.perform(effects)
 
-    def next_wake_at(self) -> float | None:
+    def next_wake_at(self) -> float:
         """When `tick` or `next_outgoing` is due at the latest."""
         return self._conversation.next_wake_at()
 

@@ -110,7 +110,7 @@ class Reply:
     announced: bool = False
     early_captions: list[str] = field(default_factory=list)
     captions: int = 0
-    spoken: str = ""
+    spoken_so_far: list[str] = field(default_factory=list)
     spoken_in_full: str = ""
     written: str = ""
     words: list[SpokenWord] = field(default_factory=list)
@@ -118,7 +118,7 @@ class Reply:
     @property
     def transcript(self) -> str:
         """What it says: in full once the service has said so, else what came so far."""
-        return self.spoken_in_full or self.spoken
+        return self.spoken_in_full or "".join(self.spoken_so_far)
 
 
 # ------------------------------------------------------------------------------------------------ effects

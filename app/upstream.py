@@ -16,7 +16,7 @@ from app.caller_pace import BURST_BYTES, CallerAudioPace
 from app.config import ClassicAgent, FoundryAgent, Model, Settings
 from app.conversation import Conversation
 from app.errors import ErrorCode
-from app.messages import BYTES_PER_MS, SessionEnding, error_message
+from app.messages import SessionEnding, error_message
 from app.turns import Effect, Send
 from app.voicelive.connection import PROTOCOL_CLOSE_CODES, VoiceLiveConnection
 from app.voicelive.endpoint import OpenSession, VoiceLiveEndpoint, loggable
@@ -79,7 +79,6 @@ class Upstream:
         self._stopped = False
         self._told_too_fast = False
         self._events: list[ClientEvent] = []
-        self._sent_bytes = 0
         self._malformed = 0
         self._busy_since: float | None = None
         self._conversation_id: str | None = None
@@ -98,13 +97,13 @@ class Upstream:
         What came together goes on together: `last_in_read` is false while more follows at once.
         """
         connection = self._unobstructed
-        if connection is not None and last_in_read and connection.writable:
-            size = len(pcm)
+        size = len(pcm)
+        if connection is not None and last_in_read and connection.writable and not size % 2:
             if size > self._pace.allowance:
                 self._pace.refill(self._clock())
-            if size <= self._pace.allowance and not size % 2:
+            if size <= self._pace.allowance:
                 if size:
-                    self._send_audio(connection, pcm)
+                    self._send_audio(connection, pcm, size)
                 return
         self._unobstructed = None
         self._caller_audio.add(pcm)
@@ -174,8 +173,7 @@ class Upstream:
     async def _relay(self, session: OpenSession) -> int:
         """Carry events to the conversation until the session is over; its close code."""
         self._conversation_id = session.conversation_id
-        self._sent_bytes = 0
-        self._conversation.caller_audio_ms = 0
+        self._conversation.caller_audio_bytes = 0
         self._busy_since = None
         self.session = session
         self._pace.catch_up(self._clock())
@@ -199,7 +197,7 @@ class Upstream:
         while self._events and connection.writable:
             connection.send(self._events.pop(0))
         while connection.writable and (pcm := self._caller_audio.take(self._pace.allowance)):
-            self._send_audio(connection, pcm)
+            self._send_audio(connection, pcm, len(pcm))
         self._unobstructed = None if self._events or self._caller_audio else connection
         if len(self._caller_audio) and connection.writable and self._pacing is None:
             self._pacing = self._loop.call_later(
@@ -230,11 +228,10 @@ class Upstream:
             self._told_too_fast = True
             self._call.perform([Send(error_message(ErrorCode.RATE_LIMITED, fatal=False))])
 
-    def _send_audio(self, connection: VoiceLiveConnection, pcm: Payload) -> None:
+    def _send_audio(self, connection: VoiceLiveConnection, pcm: Payload, size: int) -> None:
         connection.send_audio(pcm)
-        self._pace.allowance -= len(pcm)
-        self._sent_bytes += len(pcm)
-        self._conversation.caller_audio_ms = self._sent_bytes // BYTES_PER_MS
+        self._pace.allowance -= size
+        self._conversation.caller_audio_bytes += size
 
     # --------------------------------------------------------------------- called by the connection
 

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from app.errors import ErrorCode
 from app.interruption import InterruptionPolicy
 from app.messages import (
+    BYTES_PER_MS,
     AgentAudioEnd,
     AgentText,
     AgentTranscript,
@@ -415,7 +416,7 @@ class TestGatewayPolicy:
 
     def test_speech_is_counted_in_caller_audio_and_not_by_the_clock(self, call: VirtualCall) -> None:
         call.caller_starts("item_1")
-        call.conversation.caller_audio_ms -= 500
+        call.conversation.caller_audio_bytes -= 500 * BYTES_PER_MS
         call.advance(1.2)
         assert call.cleared == []
         call.advance(0.4)

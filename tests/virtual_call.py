@@ -59,7 +59,7 @@ class VirtualCall:
         until = self.now + seconds
         for _ in range(100_000):
             wake_at = self.conversation.next_wake_at()
-            if wake_at is None or wake_at > until:
+            if wake_at > until:
                 break
             self._move_clock(max(self.now, wake_at))
             self._carry_out(self.conversation.tick(self.now))
@@ -70,12 +70,13 @@ class VirtualCall:
 
     def _move_clock(self, to: float) -> None:
         """The microphone is open all the time, so the session's audio clock moves along."""
-        self.conversation.caller_audio_ms += round((to - self.now) * 1000)
+        self.conversation.caller_audio_bytes += round((to - self.now) * 1000) * BYTES_PER_MS
         self.now = to
 
     def caller_starts(self, item_id: str) -> None:
         """The caller begins to speak now."""
-        self.service(service.SpeechStarted(item_id, self.conversation.caller_audio_ms - 300))
+        audio_clock_ms = self.conversation.caller_audio_bytes // BYTES_PER_MS
+        self.service(service.SpeechStarted(item_id, audio_clock_ms - 300))
 
     def caller_stops(self, item_id: str, text: str) -> None:
         self.service(

@@ -1,7 +1,8 @@
-"""The server events of Voice Live that the gateway acts on, as frozen values.
+"""The server events of Voice Live that the gateway acts on, as values.
 
 Names and fields follow the Voice Live API reference (api-version 2026-07-15) and recordings of the live
-service. What we do not act on becomes `OtherEvent`; what contradicts the protocol raises.
+service. What we do not act on becomes `OtherEvent`; what contradicts the protocol raises. The two events of
+which most of the traffic consists are not frozen, since to make a frozen value costs twice as much.
 """
 
 from collections.abc import Callable, Mapping
@@ -87,7 +88,7 @@ class ResponseCreated:
     response_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AudioDelta:
     """Agent speech: PCM16 LE, 24 kHz, mono."""
 
@@ -96,7 +97,7 @@ class AudioDelta:
     pcm: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AgentTranscriptDelta:
     """Part of what the agent says."""
 
