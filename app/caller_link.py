@@ -45,14 +45,14 @@ class CallSide(Protocol):
     def silent(self) -> bool:
         """The client does not answer pings. False: its connection is lost."""
 
-    def tick(self) -> None:
-        """Time has passed."""
+    def tick(self, now: float, /) -> None:
+        """Time has passed. Like all times here, `now` is the event loop's clock."""
 
-    def next_outgoing(self) -> bytes | ServerMessage | None:
+    def next_outgoing(self, now: float, /) -> bytes | ServerMessage | None:
         """The next thing to send now."""
 
     def next_wake_at(self) -> float:
-        """When to ask again at the latest, on the event loop's clock; NEVER if nothing happens before."""
+        """When to ask again at the latest; NEVER if nothing happens before."""
 
 
 class CallerLink:
@@ -104,10 +104,11 @@ class CallerLink:
             self._flush_is_due = False
 
     def _send_what_is_due(self) -> None:
-        if self._loop.time() >= self._due_at:
-            self._call.tick()
+        now = self._loop.time()
+        if now >= self._due_at:
+            self._call.tick(now)
         while self._frames.writable:
-            outgoing = self._call.next_outgoing()
+            outgoing = self._call.next_outgoing(now)
             if outgoing is None:
                 self.busy_since = None
                 self._wake_at(self._call.next_wake_at())
@@ -116,7 +117,7 @@ class CallerLink:
                 self._frames.send_bytes(outgoing)
             else:
                 self._frames.send_text(encode_server_message(outgoing))
-        self.busy_since = self.busy_since or self._loop.time()
+        self.busy_since = self.busy_since or now
 
     def stop(self) -> None:
         """The call is over: the socket is served no more, only finished."""

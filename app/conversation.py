@@ -238,7 +238,9 @@ class Conversation:
 
     def next_wake_at(self) -> float:
         """When `tick` or `release` must be called at the latest if nothing happens before."""
-        at = min(self._replies.next_due_at(), self._playout.next_release_at())
+        at = self._replies.next_due_at()
+        if (release_at := self._playout.next_release_at()) < at:
+            at = release_at
         if isinstance(self._input, Committed) and not self._replies:
             at = min(at, self._silent_at(self._input))
         if self._request_wanted_since is not None:

@@ -294,11 +294,10 @@ ServerMessage = (
 )
 
 
-def _optional_names(message: type[ServerMessage]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(message) if field.name != "type")
-
-
-_FIELD_NAMES: Final = {message: _optional_names(message) for message in get_args(ServerMessage)}
+_FIELD_NAMES: Final = {
+    message: tuple(field.name for field in fields(message) if field.name != "type")
+    for message in get_args(ServerMessage)
+}
 
 
 def encode_server_message(message: ServerMessage) -> bytes:

@@ -97,8 +97,11 @@ class Playout:
             track = self._tracks[response_id] = _Track()
         track.received_bytes += size
         most = self._max_frame_bytes
-        for start in range(0, size, most):
-            self._queue.append(AudioFrame(response_id, pcm[start : start + most]))
+        if size > most:
+            for start in range(0, size, most):
+                self._queue.append(AudioFrame(response_id, pcm[start : start + most]))
+        elif size:
+            self._queue.append(AudioFrame(response_id, pcm))
 
     def add_message(self, response_id: str, message: ServerMessage) -> None:
         """Take a message that must come after the audio taken so far."""
@@ -201,7 +204,8 @@ class Playout:
         """When the client will have played what has been released of it; never, while held."""
         if self._held_since is not None:
             return NEVER
-        return self._account(response_id).ends_at
+        track = self._tracks.get(response_id)
+        return track.ends_at if track is not None else 0.0
 
     def is_released(self, response_id: str) -> bool:
         """Whether nothing of it is held any more."""
@@ -213,7 +217,8 @@ class Playout:
     def _count_released(self, frame: AudioFrame, now: float) -> None:
         size = len(frame.pcm)
         self._held_bytes -= size
-        self._ends_at = max(now, self._ends_at) + size / BYTES_PER_MS / 1000
+        starts_at = max(now, self._ends_at)
+        self._ends_at = starts_at + size / (BYTES_PER_MS * 1000)
         track = self._tracks[frame.response_id]
         track.released_bytes += size
         track.ends_at = self._ends_at

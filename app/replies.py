@@ -95,8 +95,8 @@ class Replies:
 
     def audio(self, event: service.AudioDelta, now: float) -> list[Effect]:
         """Audio of the response that is being generated; of any other it comes too late."""
-        reply = self._generating(event.response_id)
-        if reply is None or event.response_id != self.active:
+        reply = self._replies.get(event.response_id)
+        if reply is None or event.response_id != self.active or not isinstance(reply.state, Generating):
             return self._ignore("late audio")
         if reply.item_id is None:
             reply.item_id = event.item_id
@@ -229,7 +229,8 @@ class Replies:
         """When `tick` will have something to do; NEVER where that depends on something else."""
         due_at = NEVER
         for reply in self._replies.values():
-            due_at = min(due_at, self._due_at(reply))
+            if (at := self._due_at(reply)) < due_at:
+                due_at = at
         return due_at
 
     def close(self, now: float) -> list[Effect]:
@@ -294,7 +295,8 @@ class Replies:
 
     def _stalled_at(self, reply: Reply) -> float:
         heard_at = self._playout.plays_until(reply.response_id)
-        return max(reply.last_event_at, heard_at) + self._response_timeout_s
+        since = max(heard_at, reply.last_event_at)
+        return since + self._response_timeout_s
 
     def _caption(self, reply: Reply, text: str) -> None:
         caption = AgentTranscriptDelta(text, reply.response_id, reply.captions)

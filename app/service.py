@@ -37,7 +37,7 @@ from app.playout import Playout
 from app.recent import RecentTranscripts
 from app.turns import Effect, End, Send, SendUpstream
 from app.upstream import Upstream
-from app.websocket.frame_link import Payload, link_of
+from app.websocket.frame_link import link_of
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +74,9 @@ class VoiceLiveSessionManager:
         self._messages = Quota(settings.max_messages_per_minute)
         self._bad_messages = Quota(MAX_BAD_MESSAGES)
         self._upstream = Upstream(settings, websocket.app.state.endpoint, self._conversation, self, self._log)
+        self.hear = self._upstream.hear
+        """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
+
         self._recent = RecentTranscripts()
         self._to_caller: list[ServerMessage] = []
 
@@ -158,10 +161,6 @@ class VoiceLiveSessionManager:
         else:
             self.end(CallEnd(None, caller_left=True))
 
-    def hear(self, pcm: Payload, last_in_read: bool, /) -> None:
-        """Caller speech: PCM16 LE, 24 kHz, mono, any length."""
-        self._upstream.hear(pcm, last_in_read)
-
     def receive(self, message: ClientMessage) -> None:
         """A message of the client."""
         now = self._clock()
@@ -200,16 +199,15 @@ class VoiceLiveSessionManager:
         self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
         return True
 
-    def next_outgoing(self) -> bytes | ServerMessage | None:
+    def next_outgoing(self, now: float) -> bytes | ServerMessage | None:
         """What goes to the caller now: messages overtake audio, and audio keeps its pace."""
         if self._to_caller:
             return self._to_caller.pop(0)
-        return self._conversation.release(self._clock())
+        return self._conversation.release(now)
 
-    def tick(self) -> None:
+    def tick(self, now: float) -> None:
         """Let the conversation notice what time it is."""
-        effects = self._conversation.tick(self._clock())
-        if effects:
+        if effects := self._conversation.tick(now):
             self.perform(effects)
 
     def next_wake_at(self) -> float:
@@ -302,7 +300,7 @@ class VoiceLiveSessionManager:
         if link_busy_since is not None and now - link_busy_since > SLOW_CONSUMER_S:
             self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
         if self._link is None:
-            self.tick()
+            self.tick(now)
         self._watch_limits(now)
         self._upstream.watch(now)
 
@@ -310,7 +308,8 @@ class VoiceLiveSessionManager:
         if self._upstream.session is not None:
             active_at = self._conversation.active_at(now)
             caller_active_at = self._conversation.caller_active_at(now)
-            self.perform(self._limits.tick(active_at, caller_active_at, now))
+            if effects := self._limits.tick(active_at, caller_active_at, now):
+                self.perform(effects)
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in their order. Never waits, so nothing can come between them."""
@@ -330,9 +329,6 @@ class VoiceLiveSessionManager:
                 case End(code):
                     self.end(CallEnd(code))
                     return
-        self._flush_link()
-
-    def _flush_link(self) -> None:
         if self._link is not None:
             self._link.flush_soon()
 

@@ -97,13 +97,16 @@ class Upstream:
         What came together goes on together: `last_in_read` is false while more follows at once.
         """
         connection = self._unobstructed
-        size = len(pcm)
-        if connection is not None and last_in_read and connection.writable and not size % 2:
-            if size > self._pace.allowance:
-                self._pace.refill(self._clock())
-            if size <= self._pace.allowance:
+        if connection is not None and last_in_read and connection.writable:
+            size = len(pcm)
+            pace = self._pace
+            if size > pace.allowance:
+                pace.refill(self._clock())
+            if size <= pace.allowance and not size & 1:
                 if size:
-                    self._send_audio(connection, pcm, size)
+                    connection.send_audio(pcm)
+                    pace.allowance -= size
+                    self._conversation.caller_audio_bytes += size
                 return
         self._unobstructed = None
         self._caller_audio.add(pcm)
@@ -197,7 +200,9 @@ class Upstream:
         while self._events and connection.writable:
             connection.send(self._events.pop(0))
         while connection.writable and (pcm := self._caller_audio.take(self._pace.allowance)):
-            self._send_audio(connection, pcm, len(pcm))
+            connection.send_audio(pcm)
+            self._pace.allowance -= len(pcm)
+            self._conversation.caller_audio_bytes += len(pcm)
         self._unobstructed = None if self._events or self._caller_audio else connection
         if len(self._caller_audio) and connection.writable and self._pacing is None:
             self._pacing = self._loop.call_later(
@@ -227,11 +232,6 @@ class Upstream:
         elif not self._told_too_fast:
             self._told_too_fast = True
             self._call.perform([Send(error_message(ErrorCode.RATE_LIMITED, fatal=False))])
-
-    def _send_audio(self, connection: VoiceLiveConnection, pcm: Payload, size: int) -> None:
-        connection.send_audio(pcm)
-        self._pace.allowance -= size
-        self._conversation.caller_audio_bytes += size
 
     # --------------------------------------------------------------------- called by the connection
 

@@ -39,8 +39,7 @@ def fast_audio_delta(data: bytes | memoryview) -> AudioDelta | None:
     escape.
     """
     head = bytes(data[:MAX_HEAD_BYTES])
-    at = head.find(_DELTA)
-    if at < 0 or _AUDIO_DELTA not in head or data[-2:] != _TAIL:
+    if _AUDIO_DELTA not in head or (at := head.find(_DELTA)) < 0 or data[-2:] != _TAIL:
         return None
     try:
         event = orjson.loads(head[:at] + b"}")
