@@ -9,8 +9,7 @@ Every frame is counted before it is looked at, whichever way it takes.
 """
 
 import asyncio
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -20,16 +19,15 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from app.websocket.client_frames import (
-    BINARY_MESSAGE,
     CONTROL,
     MEDIUM_BINARY,
     MEDIUM_HEAD,
-    TEXT_MESSAGE,
     Allowance,
     InvalidFrameError,
     end_of_frame,
 )
-from app.websocket.frame_link import EXTENSION, FLOODED, LOST, NO_CODE, FrameReceiver, LinkLostError
+from app.websocket.direct_link import DirectLink
+from app.websocket.frame_link import EXTENSION, FLOODED, LOST, NO_CODE, FrameReceiver
 from app.websocket.plain_answers import plain_answer
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
@@ -56,87 +54,6 @@ CLOSE_TIMEOUT_S: Final = 10.0
 
 HALF_OPEN_CODE: Final = 4408
 """The contract's code for a client that is half-open."""
-
-_SHORT_HEADER: Final = struct.Struct("!BB").pack
-_MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
-_LONG_HEADER: Final = struct.Struct("!BBQ").pack
-
-
-class DirectLink:
-    """The FrameLink of a CallProtocol."""
-
-    def __init__(self, protocol: "CallProtocol", transport: asyncio.Transport) -> None:
-        loop = asyncio.get_running_loop()
-        self.writable = True
-        self.is_open = True
-        self.closed: asyncio.Future[int] = loop.create_future()
-        self._served: asyncio.Future[int] = loop.create_future()
-        self._protocol = protocol
-        self._transport = transport
-
-    async def serve(self, receiver: FrameReceiver) -> int:
-        """Deliver frames until the socket is closed."""
-        self._protocol.deliver_to(receiver)
-        return await self._served
-
-    def send_bytes(self, data: bytes) -> None:
-        """Send a binary message."""
-        self._send(BINARY_MESSAGE, data)
-
-    def send_text(self, data: bytes) -> None:
-        """Send a text message."""
-        self._send(TEXT_MESSAGE, data)
-
-    def _send(self, first: int, data: bytes) -> None:
-        if not self.is_open:
-            return
-        length = len(data)
-        if length < 126:
-            header = _SHORT_HEADER(first, length)
-        elif length < 65536:
-            header = _MEDIUM_HEADER(first, 126, length)
-        else:
-            header = _LONG_HEADER(first, 127, length)
-        self._transport.write(header + data)
-
-    def pause_reading(self) -> None:
-        """Let the client wait."""
-        self._protocol.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        self._protocol.resume_reading()
-
-    def abandon(self, error: Exception | None = None) -> None:
-        """End `serve`; without an error, drop the connection too."""
-        if error is None:
-            self._transport.abort()
-            self.end(LOST)
-        elif not self._served.done():
-            self._served.set_exception(error)
-
-    async def finish(self, texts: Iterable[bytes], close_code: int) -> None:
-        """Say this and close. A client that does not answer in the caller's time is dropped."""
-        if self.closed.done():
-            raise LinkLostError
-        for text in texts:
-            self.send_text(text)
-        self._protocol.close(close_code)
-        try:
-            await asyncio.wait([self.closed])
-        except asyncio.CancelledError:
-            self._transport.abort()
-            raise
-        if self.closed.result() == LOST:
-            raise LinkLostError
-
-    def end(self, code: int) -> None:
-        """The connection is closed; the first code counts."""
-        self.is_open = False
-        if not self.closed.done():
-            self.closed.set_result(code)
-        if not self._served.done():
-            self._served.set_result(code)
 
 
 class CallProtocol(WebSocketsSansIOProtocol):
