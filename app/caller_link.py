@@ -121,7 +121,8 @@ class CallerLink:
 
     def stop(self) -> None:
         """The call is over: the socket is served no more, only finished."""
-        self._frames.abandon(CallOverError())
+        if self._running:
+            self._frames.abandon(CallOverError())
 
     def replace(self) -> None:
         """The caller is back on another socket: this one is done with, and sends nothing more."""

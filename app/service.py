@@ -228,7 +228,7 @@ class VoiceLiveSessionManager:
             self._lost_call = None
 
     def _new_token(self) -> str | None:
-        if self._settings.resume_window_s:
+        if self._settings.resume_window_s and self._end is None:
             self._resume_token = self._calls.offer(self)
         return self._resume_token
 
@@ -275,8 +275,6 @@ class VoiceLiveSessionManager:
             self.end(CallEnd(ErrorCode.INTERNAL))
         finally:
             self._no_longer_lost()
-            if self._resume_token is not None:
-                self._calls.withdraw(self._resume_token)
         self._log.info(
             "call.ended",
             reason=str(self._end),
@@ -341,3 +339,5 @@ class VoiceLiveSessionManager:
             self._over.set_result(None)
         if self._link is not None:
             self._link.stop()
+        if self._resume_token is not None:
+            self._calls.withdraw(self._resume_token)
