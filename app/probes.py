@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from app.lifecycle import Lifecycle, Phase
 
@@ -14,7 +15,18 @@ async def health() -> dict[str, str]:
     return {"status": "healthy"}
 
 
-@router.get("/ready", responses={503: {"description": "starting, draining or misconfigured"}})
+class Readiness(BaseModel):
+    """`status`: ready, or why not. `ticket_required` is there where it is true."""
+
+    status: str
+    ticket_required: bool = False
+
+
+@router.get(
+    "/ready",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "starting, draining or misconfigured"}},
+)
 async def ready(request: Request) -> JSONResponse:
     """New calls are welcome; `ticket_required` where each needs a ticket."""
     state = request.app.state

@@ -12,18 +12,18 @@ _NAME: Final = r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])"
 _HOST: Final = re.compile(rf"{_NAME}(?::(?P<port>\d{{1,5}}))?", re.ASCII)
 _ORIGIN: Final = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>{_HOST.pattern})", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_MAX_LENGTH: Final = 300
+MAX_ORIGIN_CHARACTERS: Final = 300
 
 
 def parse_origin(text: str) -> str | None:
     """The origin as a browser writes it: lower case, without its scheme's own port. Else None."""
-    match = _ORIGIN.fullmatch(text.lower()) if len(text) <= _MAX_LENGTH else None
+    match = _ORIGIN.fullmatch(text.lower()) if len(text) <= MAX_ORIGIN_CHARACTERS else None
     return None if match is None else own_origin(match["scheme"], match["host"])
 
 
 def own_origin(scheme: str, host: str) -> str | None:
     """The origin of what is served at this `Host`, in a browser's form; None where that is not a host."""
-    match = _HOST.fullmatch(host.lower()) if len(host) <= _MAX_LENGTH else None
+    match = _HOST.fullmatch(host.lower()) if len(host) <= MAX_ORIGIN_CHARACTERS else None
     if match is None:
         return None
     port = int(match["port"]) if match["port"] else None
@@ -36,7 +36,7 @@ def own_origin(scheme: str, host: str) -> str | None:
 
 def host_name(host: str) -> str | None:
     """The name in a `Host` header, without its port; None where that is not a host."""
-    match = _HOST.fullmatch(host.lower()) if len(host) <= _MAX_LENGTH else None
+    match = _HOST.fullmatch(host.lower()) if len(host) <= MAX_ORIGIN_CHARACTERS else None
     return match["name"] if match else None
 
 

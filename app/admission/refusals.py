@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from app.errors import CATALOGUE, ErrorCode
 
 
@@ -34,3 +36,17 @@ class Refusal:
         if self.retry_after_s is None and not retry_after_ms:
             return {}
         return {"Retry-After": str(max(1, self.retry_after_s or (retry_after_ms or 0) // 1000))}
+
+
+class ErrorDetails(BaseModel):
+    """What went wrong. `code` is stable, `message` is for a person, `param` names the field that is wrong."""
+
+    code: ErrorCode
+    message: str
+    param: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of a refusal, for the description of the API."""
+
+    error: ErrorDetails

@@ -5,14 +5,15 @@ from typing import Annotated, Final
 
 import orjson
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from app.admission import decision
 from app.admission.operators import KeysUnavailableError, NotAuthenticatedError, Operators
-from app.admission.origins import parse_origin
-from app.admission.refusals import Refusal
+from app.admission.origins import MAX_ORIGIN_CHARACTERS, parse_origin
+from app.admission.refusals import ErrorBody, Refusal
 from app.admission.store import AdmissionStore, StoreError
 from app.admission.tickets import Grant, bearer_of, hash_ticket, new_ticket
 from app.errors import ErrorCode
@@ -24,9 +25,18 @@ MAX_NAME_CHARACTERS: Final = 256
 log = structlog.get_logger(__name__)
 
 
+ORIGIN_PATTERN: Final = (
+    r"^[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$"
+)
+"""For the description of the API; `parse_origin` decides."""
+
+
 def _origin(text: str | None) -> str | None:
-    origin = parse_origin(text) if text else None
-    if text and origin is None:
+    if text is None:
+        return None
+    origin = parse_origin(text)
+    if origin is None:
         raise ValueError("not an origin")
     return origin
 
@@ -40,7 +50,9 @@ class TicketRequest(BaseModel):
         description="your own id of the caller: limits count by it",
     )
     origin: Annotated[str | None, AfterValidator(_origin)] = Field(
-        None, description="the origin of the page that calls; null for an app that is no page"
+        None,
+        description="the origin of the page that calls; null for an app that is no page",
+        json_schema_extra={"pattern": ORIGIN_PATTERN, "maxLength": MAX_ORIGIN_CHARACTERS},
     )
     campaign: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="what the call is for")
 
@@ -133,10 +145,11 @@ router = APIRouter()
             "required": True,
             "content": {"application/json": {"schema": TicketRequest.model_json_schema()}},
         },
-        "security": [{"bearer": []}],
     },
+    # For the description alone: the office looks at what is shown.
+    dependencies=[Depends(HTTPBearer(auto_error=False, description="an API key, or a signed token"))],
     responses={
-        code: {"description": text}
+        code: {"description": text, "model": ErrorBody}
         for code, text in {
             400: "bad body",
             401: "not authenticated",

@@ -24,6 +24,7 @@ from app.admission.signing_keys import FetchedKeys
 from app.admission.tickets import bearer_of, is_ticket, new_ticket
 from tests.admission.bank import SETTINGS, ask
 from tests.gateway import running_gateway
+from tests.polling import until
 from tests.scripted_voice_live import ScriptedVoiceLive
 
 SHARED_KEY = "a-shared-key-of-at-least-32-bytes-canary"
@@ -122,12 +123,10 @@ async def sign_in_service(answer: Callable[[web.Request], web.StreamResponse]) -
 async def fetched(url: str, condition: Callable[[FetchedKeys], bool]) -> FetchedKeys:
     """The keys, once `condition` holds."""
     keys = FetchedKeys(url)
-    fetching = asyncio.create_task(keys.keep_fresh())
-    async with asyncio.timeout(20):
-        while not condition(keys):  # noqa: ASYNC110 - the keys tell nobody
-            await asyncio.sleep(0.02)
-    fetching.cancel()
-    await asyncio.wait([fetching])
+    async with asyncio.TaskGroup() as tasks:
+        fetching = tasks.create_task(keys.keep_fresh())
+        await until(lambda: condition(keys))
+        fetching.cancel()
     return keys
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
+from app.admission import doorkeeper
 from app.admission.tickets import new_ticket
 from tests.admission.bank import API_KEY, SETTINGS, SHOP, ask, bearing, offering, ticket
 from tests.admission.test_strangers import refused
@@ -118,11 +121,20 @@ class TestCalling:
                     assert answer.status == 401
             assert not service.handshakes
 
-    async def test_an_expired_ticket_opens_nothing(self) -> None:
-        async with running_gateway(ScriptedVoiceLive().settings(**SETTINGS, ticket_ttl_s=1)) as gateway:
+    @pytest.mark.parametrize(("after_s", "status"), [(29, 101), (31, 401)])
+    async def test_a_ticket_opens_nothing_after_thirty_seconds(
+        self, after_s: float, status: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with (
+            scripted_voice_live(quiet) as service,
+            running_gateway(service.settings(**SETTINGS)) as gateway,
+        ):
             mine = await ticket(gateway)
-            await asyncio.sleep(1.1)  # the clock is what is tested
-            assert await refused(gateway, FROM_SHOP, offering(mine)) == (401, "unauthorized")
+            clock = SimpleNamespace(monotonic=lambda: time.monotonic() + after_s)
+            monkeypatch.setattr(doorkeeper, "time", clock)
+            sent = [*upgrade().items(), FROM_SHOP, offering(mine)]
+            async with gateway.http.get(f"{gateway.address}/ws/voice", headers=sent) as answer:
+                assert answer.status == status
 
     async def test_a_ticket_used_two_hundred_times_at_once_makes_one_call(self) -> None:
         async with scripted_voice_live(quiet) as service:

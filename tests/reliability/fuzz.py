@@ -1,16 +1,21 @@
 # ruff: noqa: T201 (its table is what it is for)
-"""Coverage-guided fuzzing of what clients and Voice Live send, and raw frames: part of `make fuzz`."""
+"""Coverage-guided fuzzing of what clients and Voice Live send, raw frames, and HTTP: part of `make fuzz`."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from random import Random
 
 TARGETS = ("check_client_message", "check_upstream_event")
 RUNS = int(os.environ.get("FUZZ_RUNS", "1000000"))
 FRAMES = int(os.environ.get("FUZZ_FRAMES", "20000"))
+HTTP_EXAMPLES = int(os.environ.get("FUZZ_HTTP", "1000"))
+"""For each operation of the API that takes input."""
 MAX_STALL_S = 0.1
 SEEDS = (
     {"type": "audio", "audio": "AAAA"},
@@ -64,6 +69,39 @@ def frames() -> float:
         return gateway.longest_stall_s
 
 
+def http() -> tuple[int, str]:
+    """Schemathesis against a gateway with tickets: how many requests, and what it says unless all went well.
+
+    All its checks: no 5xx, no status, content type, header or body that the description does not have,
+    nothing valid refused, nothing invalid taken, nobody served without a credential.
+    """
+    from tests.admission.bank import API_KEY, VARIABLES
+    from tests.admission.test_toll_fraud import log_read_away
+    from tests.processes import gateway_process
+
+    variables = VARIABLES | {
+        "AZURE_VOICELIVE_ENDPOINT": "http://127.0.0.1:1",
+        "AZURE_VOICELIVE_MODEL": "gpt-4.1",
+        "AZURE_VOICELIVE_API_KEY": "key",
+        "AZURE_VOICELIVE_VOICE_TYPE": "azure-standard",
+        "AZURE_VOICELIVE_VOICE_NAME": "en-US-AvaNeural",
+    }
+    with (
+        gateway_process(variables) as gateway,
+        log_read_away(gateway),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        command = [
+            *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{gateway.address}/openapi.json"),
+            *("--header", f"Authorization: Bearer {API_KEY}", "--max-examples", str(HTTP_EXAMPLES)),
+            *("--seed", "1", "--no-color"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    generated = re.search(r"([\d,]+) generated", done.stdout)
+    requests = int(generated[1].replace(",", "")) if generated else 0
+    return requests, "" if done.returncode == 0 else done.stdout[-4000:] + done.stderr[-2000:]
+
+
 def main() -> int:
     """All targets in turn; the exit status."""
     if len(sys.argv) == 2:
@@ -81,7 +119,11 @@ def main() -> int:
     stall_s = frames()
     verdict = f"no crash, no 1011, longest stall {1000 * stall_s:.0f} ms"
     print(f"| raw frames | {FRAMES:,} | {verdict} | {time.monotonic() - began:.0f} |")
-    return int(stall_s > MAX_STALL_S)
+    began = time.monotonic()
+    requests, found = http()
+    took_s = time.monotonic() - began
+    print(f"| HTTP | {requests:,} | {found or 'no 5xx, every answer as described'} | {took_s:.0f} |")
+    return int(stall_s > MAX_STALL_S or bool(found))
 
 
 if __name__ == "__main__":

@@ -98,11 +98,10 @@ class GatewayInThread:
                 # What was loaded until now is no garbage, and collecting it would count as a stall.
                 gc.freeze()
                 self._ready.set()
-                watch = asyncio.create_task(self._watch_stalls())
-                await self._stop.wait()
-                watch.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watch
+                async with asyncio.TaskGroup() as tasks:
+                    watch = tasks.create_task(self._watch_stalls())
+                    await self._stop.wait()
+                    watch.cancel()
 
     async def _watch_stalls(self) -> None:
         while True:

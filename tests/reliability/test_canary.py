@@ -21,6 +21,7 @@ import trustme
 from aiohttp import web
 
 from tests.gateway import RawCaller, RunningGateway
+from tests.polling import until
 from tests.processes import PROJECT
 from tests.reliability.faults import FAULTS
 from tests.reliability.scene import Agent, Phase, Scene
@@ -112,12 +113,10 @@ async def gateway_with_log(log: Path, variables: dict[str, str]) -> AsyncIterato
             stderr=output,
         )
     try:
-        async with asyncio.timeout(60):
-            while not (ready := [line for line in lines_of(log) if line["event"] == "gateway.ready"]):
-                assert process.returncode is None, lines_of(log)
-                await asyncio.sleep(0.1)
+        await until(lambda: process.returncode is not None or ready_lines(log), 60)
+        assert process.returncode is None, lines_of(log)
         async with aiohttp.ClientSession() as http:
-            yield RunningGateway(f"http://127.0.0.1:{ready[0]['port']}", http)
+            yield RunningGateway(f"http://127.0.0.1:{ready_lines(log)[0]['port']}", http)
         process.terminate()
         async with asyncio.timeout(30):
             assert await process.wait() == 0
@@ -129,6 +128,10 @@ async def gateway_with_log(log: Path, variables: dict[str, str]) -> AsyncIterato
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+
+
+def ready_lines(log: Path) -> list[dict[str, Any]]:
+    return [line for line in lines_of(log) if line["event"] == "gateway.ready"]
 
 
 def leaks_in(text: str) -> list[str]:
@@ -240,6 +243,8 @@ async def test_sweep(mode: str, tmp_path: Path) -> None:
             async with toxic_proxy(port) as downstream:
                 on = Scene(service, agent, upstream, gateway, downstream)
                 sweep = Sweep(on, None if mode == "model" else OPERATOR_KEY)
+                if mode != "model":
+                    await until(lambda: "token.unavailable" in log.read_text())
                 await sweep_everything(on, sweep)
                 await assert_endpoints_say_nothing(gateway, sweep.tickets[-1] if sweep.tickets else None)
         url = str(service.handshakes[0].url)

@@ -3,11 +3,18 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from app.admission.refusals import ErrorBody
+from app.admission.ticket_office import Ticket
+from app.main import create_app
+from tests.admission.bank import API_KEY
+from tests.admission.bank import SETTINGS as OPERATOR
 from tests.reliability.fuzz_targets import (
     GatewayInThread,
     check_client_message,
@@ -16,6 +23,7 @@ from tests.reliability.fuzz_targets import (
     frame,
     gateway_in_thread,
 )
+from tests.scripted_voice_live import ScriptedVoiceLive
 
 MAX_STALL_S = 0.5
 """Five times the bar, which `make fuzz` holds in a process that does nothing else."""
@@ -145,6 +153,50 @@ def test_raw_frames(gateway: GatewayInThread, data: bytes) -> None:
 @given(data=REQUESTS | st.binary(max_size=200))
 def test_raw_requests(gateway: GatewayInThread, data: bytes) -> None:
     check_frames(gateway, data, upgraded=False)
+
+
+TICKET_BODIES = encoded(
+    st.fixed_dictionaries(
+        {"subject": st.text(min_size=1, max_size=300)},
+        optional={
+            "origin": st.none() | st.text(max_size=40) | st.just("https://shop.example.com"),
+            "campaign": st.none() | st.text(max_size=300),
+        },
+    )
+    | ANY_JSON
+)
+CREDENTIALS = st.none() | st.just(f"Bearer {API_KEY}") | st.text(st.characters(codec="latin-1"), max_size=40)
+PATHS = (
+    st.just("/api/tickets")
+    | st.sampled_from(("/health", "/ready", "/", "/static/", "/nowhere"))
+    | st.text(max_size=20)
+)
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[TestClient]:
+    with TestClient(create_app(ScriptedVoiceLive().settings(**OPERATOR))) as client:
+        yield client
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    method=st.sampled_from(("POST", "POST", "POST", "GET", "PUT", "OPTIONS", "HEAD")),
+    path=PATHS,
+    credential=CREDENTIALS,
+    body=mutated(TICKET_BODIES) | TICKET_BODIES | st.binary(max_size=100),
+)
+def test_http(http: TestClient, method: str, path: str, credential: str | None, body: bytes) -> None:
+    headers = [] if credential is None else [(b"Authorization", credential.encode("latin-1"))]
+    answer = http.request(method, "/" + quote(path.lstrip("/")), content=body, headers=headers)
+    assert answer.status_code < 500
+    if path == "/api/tickets" and method == "POST":
+        if answer.status_code == 200:
+            assert credential == f"Bearer {API_KEY}"
+            Ticket.model_validate(answer.json())
+        else:
+            assert answer.status_code in (400, 401)
+            assert ErrorBody.model_validate(answer.json()).error.message
 
 
 @pytest.mark.parametrize("times", [100_000, 10_000_000])

@@ -211,11 +211,10 @@ async def toxic_proxy(target_port: int, seed: int = 0) -> AsyncIterator[ToxicPro
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
     listener.setblocking(False)
     proxy.port = listener.getsockname()[1]
-    serving = asyncio.create_task(proxy.serve(listener))
-    try:
-        yield proxy
-    finally:
-        serving.cancel()
-        with suppress(asyncio.CancelledError):
-            await serving
-        listener.close()
+    with listener:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(proxy.serve(listener))
+            try:
+                yield proxy
+            finally:
+                serving.cancel()
