@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
-from app import page, probes
+from app import open_files, page, probes
 from app.admission import Refusal, decision, ticket_office
 from app.admission.assembly import open_admission
 from app.admission.decision import Handshake
@@ -191,6 +191,7 @@ async def refuse(websocket: WebSocket, refusal: Refusal) -> None:
 def serve(settings: Settings) -> int:
     """Run the gateway until it is told to stop. Returns the exit status."""
     configure_logs(settings.log_level)
+    open_files.raise_limit()
     try:
         listener = listen(settings.app_host, settings.app_port)
     except OSError as error:

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
+from app import open_files
 from app.admission.doorkeeper import Doorkeeper
 from app.admission.operators import Operators
 from app.admission.signing_keys import FetchedKeys
@@ -12,6 +15,8 @@ from app.admission.sqlite_store import SqliteStore
 from app.admission.ticket_office import TicketOffice
 from app.config import Settings
 from app.lifecycle import Lifecycle
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,10 @@ async def open_admission(
     `upstream_retry_after_s` says when Voice Live is worth another attempt; None: now.
     """
     store = SqliteStore(settings.admission_store_file)
-    doorkeeper = Doorkeeper(settings, store, lifecycle, upstream_retry_after_s)
+    max_calls = open_files.calls_that_fit(open_files.limit(), settings.max_calls)
+    if max_calls < settings.max_calls:
+        log.warning("admission.few_files", max_calls=max_calls, remedy="Raise the limit of open files.")
+    doorkeeper = Doorkeeper(settings, store, lifecycle, upstream_retry_after_s, max_calls)
     url = settings.ticket_jwks_url
     public_keys = FetchedKeys(url) if url and settings.client_auth == "ticket" else None
     operators = Operators(

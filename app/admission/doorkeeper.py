@@ -48,11 +48,14 @@ class Doorkeeper:
         store: AdmissionStore,
         lifecycle: Lifecycle,
         upstream_retry_after_s: Callable[[], float | None],
+        max_calls: int,
     ) -> None:
+        """`max_calls`: so many this process can serve at once."""
         self._settings = settings
         self._store = store
         self._lifecycle = lifecycle
         self._upstream_retry_after_s = upstream_retry_after_s
+        self._max_calls = max_calls
         self._limits = CallLimits(
             per_subject=settings.max_calls_per_subject,
             per_address=settings.max_calls_per_address,
@@ -91,7 +94,7 @@ class Doorkeeper:
         refusal = decision.refuse_by_load(
             self._lifecycle.phase,
             self._lifecycle.live_calls,
-            self._settings.max_calls,
+            self._max_calls,
             self._upstream_retry_after_s(),
         )
         if refusal is not None:
