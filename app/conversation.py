@@ -19,6 +19,7 @@ from app.messages import (
     BYTES_PER_MS,
     AgentText,
     AgentTranscript,
+    AgentTranscriptDelta,
     BargeIn,
     CallerAudio,
     ClientMessage,
@@ -92,6 +93,11 @@ class Conversation:
         self._history: Latest[tuple[Role, str]] = Latest(MAX_REMEMBERED)
         self._interruption = interruption
         self._hold: Hold | None = None
+        self._due_at: float | None = None
+        """When `tick` has something to do, or a time before; None: to be found out.
+
+        Agent speech that comes or goes out only puts it off, so that it is not looked for each time.
+        """
 
     # -------------------------------------------------------------------------------------- what happens
 
@@ -113,6 +119,7 @@ class Conversation:
         """The client's connection broke: what it had not played yet waits for its return."""
         self._playout.take_back(now)
         self._playout.hold(HoldReason.CLIENT_LOST, now)
+        self._due_at = None
         head = self._playout.head()
         if self._replies.speaking is not None and head is not None:
             self._replies.speaking = head
@@ -120,6 +127,7 @@ class Conversation:
     def client_returned(self, now: float) -> list[Effect]:
         """The client is back: the agent goes on where it was, and the client is told where things stand."""
         self._playout.resume(HoldReason.CLIENT_LOST, now)
+        self._due_at = None
         return [Send(Status(self.status, self._replies.speaking))] if self.status else []
 
     def upstream_lost(self, now: float) -> list[Effect]:
@@ -230,17 +238,26 @@ class Conversation:
             return None
         if not isinstance(held, InOrder):
             return held.pcm
-        if isinstance(held.message, Status):
-            self._replies.announced(held.response_id)
-            self._agent_began()
-            self.status = "agent_speaking"
+        match held.message:
+            case AgentTranscriptDelta():
+                pass
+            case Status():
+                self._replies.announced(held.response_id)
+                self._agent_began()
+                self.status = "agent_speaking"
+                self._due_at = None
+            case _:
+                self._due_at = None
         return held.message
 
     def next_wake_at(self) -> float:
         """When `tick` or `release` must be called at the latest if nothing happens before."""
+        if self._due_at is None:
+            self._due_at = self._next_due_at()
+        return min(self._due_at, self._playout.next_release_at())
+
+    def _next_due_at(self) -> float:
         at = self._replies.next_due_at()
-        if (release_at := self._playout.next_release_at()) < at:
-            at = release_at
         if isinstance(self._input, Committed) and not self._replies:
             at = min(at, self._silent_at(self._input))
         if self._request_wanted_since is not None:
@@ -419,6 +436,7 @@ class Conversation:
 
     def _with_status(self, effects: list[Effect]) -> list[Effect]:
         """Tell the client what the call is doing when that changed; `agent_speaking` goes with its audio."""
+        self._due_at = None
         if effects:
             self._remember(effects)
         if not self._live:
