@@ -37,6 +37,9 @@ HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
+    # "same-origin" makes a browser leave a fresh tab's process for another one when the answer has come,
+    # which doubles the time to the first paint. The page has no cookie and hears no message of an opener.
+    "Cross-Origin-Opener-Policy": "unsafe-none",
     "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

@@ -115,7 +115,7 @@ async def _attempt(browser: Browser, address: str, sound: Sound, until_s: float,
         recorder = (BROWSER / "record-both.js").read_text()
         await page.add_init_script(f"window.recorderSource = {worklet};\n{recorder}")
         await page.goto(address)
-        await page.wait_for_selector("#device option", state="attached")
+        await page.wait_for_selector("#start:enabled")
         await page.click("#start")
         async with asyncio.timeout(PATIENCE_S):
             while await page.evaluate("recorded.agent.length / (recorded.rateHz || 1)") < until_s:  # noqa: ASYNC110 - asks another process

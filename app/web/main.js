@@ -136,13 +136,15 @@ function tell(sentence) {
 
 /** @param {string} reason @param {number} seconds */
 function endingSentence(reason, seconds) {
+  const time = seconds < 120 ? text('time.seconds', { count: Math.round(seconds) }) : text('time.minutes', { count: Math.floor(seconds / 60) });
   switch (reason) {
     case 'drain':
+      return text(callsAgainByItself() ? 'ending.drain' : 'ending.drain.again', { time });
     case 'max_duration':
     case 'idle':
-      return text(`ending.${reason}`, { seconds });
+      return text(`ending.${reason}`, { time });
     default:
-      return text('ending.other', { seconds });
+      return text('ending.other', { time });
   }
 }
 
@@ -172,10 +174,13 @@ function finish(why) {
   conversation.callerSaidNothing();
   showProblem('');
   const wasCutOff = why?.code === 'server_draining' || why?.code === 'connection_lost';
-  if (wasCutOff && liveSince && !hasCalledAgain && !needsTicket) void callAgain(why);
+  if (wasCutOff && callsAgainByItself()) void callAgain(why);
   else turnTo(why ? 'failed' : 'ended');
   find('headline').focus();
 }
+
+/** Whether another call may follow this one without the visitor: once, and where it needs no ticket of theirs. */
+const callsAgainByItself = () => Boolean(liveSince) && !hasCalledAgain && !needsTicket;
 
 /** The visitor did not end the call, and need not press a button for another one. @param {CallFailure} why */
 async function callAgain(why) {
@@ -246,4 +251,5 @@ navigator.mediaDevices?.addEventListener('devicechange', () => listDevices());
 window.addEventListener('pagehide', hangUp);
 
 await speak(chooseLanguage(navigator.languages));
+find('start').removeAttribute('disabled');
 await askAboutTickets();

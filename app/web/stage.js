@@ -131,9 +131,15 @@ export function showProblem(problem) {
   put('problem', typeof problem === 'string' ? problem : wordsOf(problem).join('. '));
 }
 
-/** @param {MediaDeviceInfo[]} devices @param {string} chosen */
+/** @param {MediaDeviceInfo[]} devices all microphones, nameless until one was allowed @param {string} chosen */
 export function showDevices(devices, chosen) {
-  const options = devices.map(({ deviceId, label }) => new Option(label, deviceId, false, deviceId === chosen));
-  if (!devices.some(({ deviceId }) => deviceId === chosen)) options.unshift(new Option(text('microphone.default'), '', true, true));
+  const named = devices.filter(({ deviceId }) => deviceId);
+  const options = named.map(({ deviceId, label }, number) => {
+    const name = label || text('microphone.unnamed', { number: number + 1 });
+    return new Option(name, deviceId, false, deviceId === chosen);
+  });
+  if (!devices.length) options.push(new Option(text('microphone.none'), ''));
+  else if (!named.some(({ deviceId }) => deviceId === chosen)) options.unshift(new Option(text('microphone.default'), '', true, true));
   find('device').replaceChildren(...options);
+  find('device').toggleAttribute('disabled', !devices.length);
 }

@@ -7,7 +7,23 @@ from pathlib import Path
 from playwright.async_api import Browser, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+NOT_WANTED = (
+    # Two pages of the browser's own, loaded anew with each window: they take more time than ours.
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    # Off in Playwright's own list too, which this one replaces.
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "MediaRouter",
+    "OptimizationHints",
+    "NetworkTimeServiceQuerying",
+    "AimEnabled",
+    "PreconnectToSearch",
+)
+"""Features of the browser; none of them shows in a page."""
+
 FLAGS = (
+    f"--disable-features={','.join(NOT_WANTED)}",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -22,7 +22,7 @@ from tests.web.chromium import chromium
 from tests.web.scripted_gateway import ScriptedCall, ScriptedGateway, scripted_gateway
 
 SIZES: dict[str, ViewportSize] = {
-    "phone": {"width": 390, "height": 844},
+    "phone": {"width": 360, "height": 740},
     "desktop": {"width": 1280, "height": 800},
 }
 Scheme = Literal["light", "dark"]
@@ -96,9 +96,17 @@ async def idle(scene: Scene) -> None:
     await scene.phase("idle")
 
 
+async def ticket(scene: Scene) -> None:
+    """Each call needs a ticket."""
+    scene.gateway.ready = (200, {"status": "ready", "ticket_required": True})
+    await scene.page.reload()
+    await scene.page.wait_for_selector("#ticket:visible")
+    scene.gateway.ready = (200, {"status": "ready"})
+
+
 async def asking(scene: Scene) -> None:
     """The browser asks for the microphone, and the visitor has not answered."""
-    await scene.page.evaluate("navigator.mediaDevices.getUserMedia = () => new Promise(() => {})")
+    await scene.page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}); }")
     await scene.page.click("#start")
     await scene.phase("microphone")
 
@@ -141,6 +149,13 @@ async def muted(scene: Scene) -> None:
     call = await scene.answer()
     await call.send("session_ending", reason="max_duration", seconds_left=60)
     await scene.page.click("#mute")
+    await scene.page.wait_for_selector("#problem:visible")
+
+
+async def leaving(scene: Scene) -> None:
+    """The service is going to restart."""
+    call = await scene.answer()
+    await call.send("session_ending", reason="drain", seconds_left=300)
     await scene.page.wait_for_selector("#problem:visible")
 
 
@@ -227,7 +242,7 @@ async def refused(scene: Scene) -> None:
 
 
 STATES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
-    idle, asking, connecting, listening, processing, speaking, interrupted, muted,
+    idle, ticket, asking, connecting, listening, processing, speaking, interrupted, muted, leaving,
     reconnecting, back, returning, anew, ending, ended, failed, refused,
 )  # fmt: skip
 
@@ -243,7 +258,7 @@ async def take(
         for state in states:
             page = await context.new_page()
             await page.goto(gateway.url)
-            await page.wait_for_selector("#device option", state="attached")
+            await page.wait_for_selector("#start:enabled")
             await state(Scene(page, gateway, voice))
             await page.screenshot(path=folder / f"{state.__name__}-{size}-{scheme}-{language}.png")
             await page.close()

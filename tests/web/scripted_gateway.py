@@ -132,7 +132,7 @@ class ScriptedGateway:
         self.refuse_calls: int | None = None
         self.knows_no_token = False
         self.answers_pings = True
-        self.ready = (200, {"status": "ready"})
+        self.ready: tuple[int, dict[str, object]] = (200, {"status": "ready"})
         self._calls: asyncio.Queue[ScriptedCall] = asyncio.Queue()
         self._runner = self._new_runner()
 

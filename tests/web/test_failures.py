@@ -21,6 +21,8 @@ REFUSE_MICROPHONE = """name => {
 class TestMicrophone:
     async def test_there_is_none(self, gateway: ScriptedGateway) -> None:
         async with chromium() as browser, visiting(browser, gateway) as visitor:
+            assert await visitor.read("#device") == "None found"
+            assert await visitor.page.is_disabled("#device")
             await visitor.page.click("#start")
             await visitor.fails_with("No microphone found", "Plug one in")
 
@@ -164,6 +166,8 @@ class TestInTheCall:
         call = await visitor.call()
         await call.send("session_ending", reason="max_duration", seconds_left=60)
         await visitor.until_reads("#problem", "maximum length in 60 seconds")
+        await call.send("session_ending", reason="drain", seconds_left=1790)
+        await visitor.until_reads("#problem", "talk on for 29 minutes; then a new call begins by itself")
         await call.send("session_ending", reason="new_in_2030", seconds_left=30)
         await visitor.until_reads("#problem", "ends in 30 seconds")
 

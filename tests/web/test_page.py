@@ -136,7 +136,7 @@ class TestLanguages:
         await visitor.page.select_option("#language", "es")
         await visitor.until_reads("#headline", "Su turno")
         assert await visitor.read("#end") == "Colgar"
-        assert await visitor.page.get_attribute("#typed", "aria-label") == "Escriba en lugar de hablar"
+        assert await visitor.page.get_attribute("#typed", "aria-label") == "Escriba un mensaje"
 
 
 class TestSafety:
@@ -205,7 +205,11 @@ class TestAccessibility:
         await page.set_viewport_size({"width": size[0], "height": size[1]})
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         assert await visitor.accessibility_violations(axe) == []
-        call = await visitor.call()
+        await page.click("#start")
+        call = await visitor.gateway.next_call()
+        await visitor.until_phase("connecting")
+        assert await visitor.accessibility_violations(axe) == []
+        await call.start_session(resume_token="t1")
         await call.send("user_transcript", text="What does it cost?", item_id="i1")
         await call.send("status", status="processing")
         await call.speak("r1", tone(440, 3000), end=False)
@@ -225,9 +229,47 @@ class TestAccessibility:
         await visitor.until_reads("#problem", "does not answer")
         await page.click("#mute")
         assert await visitor.accessibility_violations(axe) == []
-        await call.close(1014)
-        await visitor.until_phase("failed")
+        call.vanish()
+        call = await visitor.gateway.next_call()
+        await visitor.until_phase("reconnecting")
         assert await visitor.accessibility_violations(axe) == []
+        await call.start_session(resumed=True)
+        await visitor.until_reads("#turns", "The call goes on")
+        await page.click("#end")
+        await visitor.until_phase("ending")
+        assert await visitor.accessibility_violations(axe) == []
+        await call.send("session_ended", reason="ended")
+        await visitor.until_phase("ended")
+        assert await visitor.accessibility_violations(axe) == []
+
+    async def test_axe_finds_nothing_where_it_goes_wrong(
+        self, stranded: ScriptedVisitor, gateway: ScriptedGateway, axe: str
+    ) -> None:
+        page = stranded.page
+        gateway.ready = (200, {"status": "ready", "ticket_required": True})
+        gateway.refuse_calls = 401
+        await page.reload()
+        await page.wait_for_selector("#ticket:visible")
+        assert await stranded.accessibility_violations(axe) == []
+        await page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}); }")
+        await page.click("#start")
+        await stranded.until_phase("microphone")
+        assert await stranded.accessibility_violations(axe) == []
+        gateway.ready = (200, {"status": "ready"})
+        await page.reload()
+        await page.click("#start")
+        await stranded.until_phase("failed")
+        assert await stranded.accessibility_violations(axe) == []
+        gateway.refuse_calls = None
+        call = await stranded.call()
+        await call.send("session_ending", reason="drain", seconds_left=300)
+        await page.check("#hold")
+        await stranded.until_reads("#problem", "5 minutes")
+        assert await stranded.accessibility_violations(axe) == []
+        gateway.ready = (503, {"status": "draining"})
+        await call.close(1012)
+        await stranded.until_phase("returning")
+        assert await stranded.accessibility_violations(axe) == []
 
     async def test_captions_are_not_read_aloud_while_the_agent_speaks_them(
         self, visitor: ScriptedVisitor
@@ -326,6 +368,41 @@ class TestExample:
         code = [line for line in (example / "example.js").read_text().splitlines() if line.strip()]
         assert len(code) <= 11
         assert code[0].startswith("import")
+
+
+WATCH_PAINT = """
+window.moved = 0;
+new PerformanceObserver(list => list.getEntries().forEach(shift => { moved += shift.value; }))
+    .observe({ type: 'layout-shift', buffered: true });
+"""
+BEFORE_PAINT = """() => {
+    const painted = performance.getEntriesByName('first-contentful-paint')[0].startTime;
+    return performance.getEntriesByType('resource').filter(file => file.startTime < painted)
+        .map(file => new URL(file.name).pathname).filter(path => path !== '/static/icon.svg');
+}"""
+MODULES = """() => performance.getEntriesByType('resource').map(file => new URL(file.name).pathname)
+    .filter(path => path.endsWith('.js') && path !== '/static/start.js')"""
+PRELOADED = """() => [...document.querySelectorAll('link[rel=modulepreload]')]
+    .map(link => new URL(link.href).pathname)"""
+
+
+class TestFirstPaint:
+    @pytest.mark.parametrize("size", [(360, 740), (1280, 800)], ids=["phone", "desktop"])
+    async def test_it_waits_for_little_and_nothing_moves_after_it(
+        self, visitor: ScriptedVisitor, size: tuple[int, int]
+    ) -> None:
+        page = visitor.page
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        await page.add_init_script(WATCH_PAINT)
+        await page.reload()
+        await page.wait_for_selector("#start:enabled")
+        assert await page.evaluate(BEFORE_PAINT) == ["/static/style.css", "/static/start.js"]
+        assert await page.evaluate("moved") == 0
+
+    async def test_its_modules_are_asked_for_at_once(self, visitor: ScriptedVisitor) -> None:
+        loaded = await visitor.page.evaluate(MODULES)
+        assert len(loaded) > 10
+        assert set(loaded) == set(await visitor.page.evaluate(PRELOADED))
 
 
 class TestWeight:

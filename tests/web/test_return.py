@@ -78,18 +78,18 @@ class TestTheCallIsTakenUpAgain:
         lost = await visitor.call(resume_token="t1")
         await lost.send("user_transcript", text="And the price?", item_id="i1")
         await lost.send("status", status="agent_speaking", response_id="r1")
-        for words in ("It is ", "nineteen ", "euros "):
-            await lost.send("agent_transcript_delta", text=words, response_id="r1")
-        await visitor.until_reads("#turns", "euros")
+        for index, words in enumerate(("It is ", "no, ", "no, ")):
+            await lost.send("agent_transcript_delta", text=words, response_id="r1", index=index)
+        await visitor.until_reads("#turns", "no, no,")
         lost.vanish()
         call = await visitor.gateway.next_call()
         await call.send("session_started", session_id="sess_1", resume_token="t2", resumed=True)
         await call.send("user_transcript", text="And the price?", item_id="i1")
         await call.send("status", status="agent_speaking", response_id="r1")
-        for words in ("nineteen ", "euros ", "a month."):
-            await call.send("agent_transcript_delta", text=words, response_id="r1")
+        for index, words in enumerate(("no, ", "no, ", "no euros ", "a month."), start=1):
+            await call.send("agent_transcript_delta", text=words, response_id="r1", index=index)
         await visitor.until_reads("#turns", "a month.")
-        assert await visitor.turns() == ["And the price?", "It is nineteen euros a month."]
+        assert await visitor.turns() == ["And the price?", "It is no, no, no euros a month."]
         for _ in range(2):
             await call.send("agent_transcript", text="It is nineteen euros a month.", response_id="r1")
         await call.send("user_transcript", text="Good.", item_id="i2")

@@ -40,7 +40,7 @@ async def test_the_page_asks_for_a_ticket_and_uses_it_once(browser: Browser) -> 
                 await visitor.until("() => !document.querySelector('#ticket-field').hidden")
                 await page.click("#start")
                 await visitor.until_phase("failed")
-                assert await visitor.read("#headline") == "You are not signed in for this call"
+                assert await visitor.read("#headline") == "This call needs a valid ticket"
                 for _ in range(2):
                     await page.fill("#ticket", await ticket(gateway, origin=gateway.address))
                     await page.click("#start")

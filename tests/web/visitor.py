@@ -176,7 +176,7 @@ async def opened_page(
         if record:
             await page.add_init_script(path=RECORD)
         await page.goto(url)
-        await page.wait_for_selector("#device option", state="attached")
+        await page.wait_for_selector("#start:enabled")
         yield page
         unexpected = [line for line in logged if not line.startswith(may_log)]
         assert not unexpected, unexpected

@@ -10,7 +10,8 @@ export const SUBPROTOCOL = 'voice-live.v1';
  *   | {type: 'user_transcript' | 'user_transcript_delta', text: string, item_id?: string}
  *   | {type: 'agent_transcript', text: string, response_id?: string, interrupted?: boolean, heard_text?: string,
  *      heard_estimated?: boolean}
- *   | {type: 'agent_transcript_delta' | 'agent_text', text: string, response_id?: string}
+ *   | {type: 'agent_transcript_delta', text: string, response_id?: string, index?: number}
+ *   | {type: 'agent_text', text: string, response_id?: string}
  *   | {type: 'status', status: Status, response_id?: string}
  *   | {type: 'error', message: string, code?: string, fatal?: boolean, retryable?: boolean,
  *      retry_after_ms?: number, ref?: string}
@@ -58,5 +59,6 @@ export function parseServerMessage(text) {
   if (message.type === 'status' && !STATUSES.includes(message.status)) return null;
   const isString = (/** @type {string} */ name) => typeof message[name] === 'string';
   const complete = (REQUIRED[message.type] ?? []).every(isString);
+  if (message.index != null && typeof message.index !== 'number') return null;
   return complete && OPTIONAL.every((name) => message[name] == null || isString(name)) ? message : null;
 }

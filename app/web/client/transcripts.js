@@ -8,29 +8,10 @@
 /** @typedef {import('./call-events.js').Speaker} Speaker */
 /** @typedef {import('./call-events.js').Transcript} Transcript */
 
-/**
- * @param {string} known @param {string} more may begin with words that are known
- * @returns {string} both, with what they share only once
- */
-export function joined(known, more) {
-  if (known.includes(more)) return known;
-  let shared = Math.min(known.length, more.length);
-  while (!known.endsWith(more.slice(0, shared))) shared--;
-  return known + more.slice(shared);
-}
-
 export class Transcripts {
-  /** `known` came before the last lost connection, `more` since. */
-  #captions = { user: { id: '', known: '', more: '' }, agent: { id: '', known: '', more: '' } };
+  /** What is not final yet: its words so far, and the index of the caption that comes next. */
+  #captions = /** @type {Map<string, {text: string, next: number}>} */ (new Map());
   /** @type {Set<string>} */ #told = new Set();
-
-  /** The connection is back: the last words of a caption may come again. */
-  resume() {
-    for (const caption of Object.values(this.#captions)) {
-      caption.known = joined(caption.known, caption.more);
-      caption.more = '';
-    }
-  }
 
   /**
    * @param {Extract<ServerMessage, {text: string}>} message
@@ -42,7 +23,7 @@ export class Transcripts {
       case 'user_transcript_delta':
         return this.#caption('user', message.item_id ?? '', message.text);
       case 'agent_transcript_delta':
-        return this.#caption('agent', message.response_id ?? speaking, message.text);
+        return this.#caption('agent', message.response_id ?? speaking, message.text, message.index);
       case 'user_transcript':
         return this.#final('user', message.item_id, message.text);
       case 'agent_text':
@@ -57,18 +38,21 @@ export class Transcripts {
 
   /** @param {Speaker} speaker @param {string} [id] @param {string} [text] @param {Partial<Transcript>} [more] */
   #final(speaker, id = '', text = '', more = {}) {
-    if (id && this.#told.has(`${speaker} ${id}`)) return null;
-    this.#told.add(`${speaker} ${id}`);
+    const key = `${speaker} ${id}`;
+    this.#captions.delete(key);
+    if (id && this.#told.has(key)) return null;
+    this.#told.add(key);
     return { speaker, id, text, final: true, spoken: true, interrupted: false, ...more };
   }
 
-  /** @param {Speaker} speaker @param {string} id @param {string} delta @returns {Transcript | null} */
-  #caption(speaker, id, delta) {
-    if (id && this.#told.has(`${speaker} ${id}`)) return null;
-    const caption = this.#captions[speaker];
-    if (caption.id !== id) Object.assign(caption, { id, known: '', more: '' });
-    caption.more += delta;
-    const text = joined(caption.known, caption.more);
-    return { speaker, id, text, final: false, spoken: true, interrupted: false };
+  /** @param {Speaker} speaker @param {string} id @param {string} delta @param {number} [index] @returns {Transcript | null} */
+  #caption(speaker, id, delta, index) {
+    const key = `${speaker} ${id}`;
+    if (id && this.#told.has(key)) return null;
+    const { text, next } = this.#captions.get(key) ?? { text: '', next: 0 };
+    if (index != null && index < next) return null;
+    const caption = { text: text + delta, next: index == null ? next : index + 1 };
+    this.#captions.set(key, caption);
+    return { speaker, id, text: caption.text, final: false, spoken: true, interrupted: false };
   }
 }

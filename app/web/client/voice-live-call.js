@@ -74,10 +74,10 @@ export class VoiceLiveCall extends EventTarget {
     return this.#microphone?.deviceId ?? '';
   }
 
-  /** @returns {Promise<MediaDeviceInfo[]>} microphones; their labels are empty until the caller allowed one */
+  /** @returns {Promise<MediaDeviceInfo[]>} microphones; their names, labels and ids, are empty until the caller allowed one */
   static async devices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    return devices.filter((device) => device.kind === 'audioinput' && device.deviceId !== '');
+    return devices.filter((device) => device.kind === 'audioinput');
   }
 
   /**
@@ -321,10 +321,7 @@ export class VoiceLiveCall extends EventTarget {
 
   /** The session has started, or is taken up again. */
   #start() {
-    if (this.#state === 'reconnecting') {
-      this.#transcripts.resume();
-      this.#playout?.commandAll('rewind');
-    }
+    if (this.#state === 'reconnecting') this.#playout?.commandAll('rewind');
     this.#setState('live');
     this.#settleStart();
   }

@@ -1,19 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { joined, Transcripts } from '../../../app/web/client/transcripts.js';
+import { Transcripts } from '../../../app/web/client/transcripts.js';
 
-test('words that come again are joined once', () => {
-  assert.equal(joined('', 'Hello'), 'Hello');
-  assert.equal(joined('It is nineteen euros', 'nineteen euros a month'), 'It is nineteen euros a month');
-  assert.equal(joined('It is nineteen euros', 'nineteen'), 'It is nineteen euros');
-  assert.equal(joined('It is', ' nineteen'), 'It is nineteen');
+const delta = (text, index) => ({ type: 'agent_transcript_delta', response_id: 'r1', text, index });
+
+test('captions that come again are passed over, whatever their words', () => {
+  const transcripts = new Transcripts();
+  const told = [['No, ', 0], ['no, ', 1], ['no, ', 1], ['no, ', 2], ['No, ', 0], ['no.', 3]].map(
+    ([text, index]) => transcripts.receive(delta(text, index), 'r1')?.text,
+  );
+  assert.deepEqual(told, ['No, ', 'No, no, ', undefined, 'No, no, no, ', undefined, 'No, no, no, no.']);
 });
 
-test('without a lost connection, words that repeat are kept', () => {
+test('each response counts its captions from 0', () => {
+  const transcripts = new Transcripts();
+  transcripts.receive(delta('One.', 0), 'r1');
+  assert.equal(transcripts.receive({ ...delta('Two.', 0), response_id: 'r2' }, 'r2').text, 'Two.');
+});
+
+test('captions of a gateway that does not count them are all told', () => {
   const transcripts = new Transcripts();
   const deltas = ['No, ', 'no, ', 'no, ', 'no.'];
-  const shown = deltas.map((text) => transcripts.receive({ type: 'agent_transcript_delta', response_id: 'r1', text }, 'r1'));
+  const shown = deltas.map((text) => transcripts.receive(delta(text), 'r1'));
   assert.equal(shown.at(-1).text, 'No, no, no, no.');
 });
 
