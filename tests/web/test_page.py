@@ -165,7 +165,7 @@ class TestSafety:
         await visitor.until_phase("failed")
         assert await visitor.read("#explanation") == HOSTILE_TEXTS[1]
         assert HOSTILE_TEXTS[2] in await visitor.read("#detail")
-        assert await visitor.page.evaluate("document.querySelectorAll('img, script, iframe, a').length") == 1
+        assert await visitor.page.evaluate("document.querySelectorAll('img, script, iframe, a').length") == 2
         assert await visitor.page.evaluate("window.pwned") is None
 
     async def test_a_mebibyte_of_text_does_not_stall_the_page(self, visitor: ScriptedVisitor) -> None:

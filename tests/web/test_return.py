@@ -163,7 +163,7 @@ class TestAnotherCallBegins:
         await second.start_session()
         await visitor.until_phase("ready")
         second.vanish()
-        await visitor.fails_with("The connection was lost", "What was said is kept")
+        await visitor.fails_with("The connection was lost", "What was said stays")
         assert await visitor.turns() == ["Hello"]
 
     async def test_after_a_restart_in_mid_call(self, stranded: ScriptedVisitor) -> None:
@@ -214,4 +214,4 @@ class TestAnotherCallBegins:
         await stranded.page.clock.run_for(16_000)
         await stranded.until_phase("returning")
         await stranded.page.clock.run_for(31_000)
-        await stranded.fails_with("The connection was lost", "What was said is kept")
+        await stranded.fails_with("The connection was lost", "What was said stays")
