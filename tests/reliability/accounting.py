@@ -21,6 +21,9 @@ from app.service import VoiceLiveSessionManager
 SETTLE_S = 5.0
 _LOOK_EVERY_S = 0.05
 
+NEIGHBOURS = "aiohttp.server"
+"""The logger of the servers that play the gateway's neighbours; the gateway has none of these."""
+
 
 @dataclass(frozen=True)
 class Census:
@@ -129,6 +132,8 @@ def no_fault_of_ours() -> Iterator[None]:
         assert entry["event"] != "call.failed", entry
         assert entry.get("reason") != "internal", entry
     for record in keep.records:
+        if record.name == NEIGHBOURS:
+            continue
         text = record.getMessage()
         assert "never retrieved" not in text, text
         assert "was destroyed" not in text, text

@@ -94,6 +94,8 @@ class ToxicProxy:
         self.to_client = Toxics()
         self.refuses = False
         """New connections are reset at once."""
+        self.headers: list[bytes] = []
+        """Lines with their ends, each of which is added to the first request of one connection to come."""
         self._target_port = target_port
         self._random = random.Random(seed)
         self._links: set[_Link] = set()
@@ -172,7 +174,10 @@ class ToxicProxy:
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, toxics: Toxics
     ) -> None:
         passed = 0
+        header = self.headers.pop(0) if self.headers and toxics is self.to_server else b""
         while data := await reader.read(CHUNK_BYTES):
+            if header:
+                data, header = data.replace(b"\r\n", b"\r\n" + header, 1), b""
             start = 0
             while start < len(data):
                 piece = data[start : start + toxics.piece_bytes()]
