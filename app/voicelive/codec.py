@@ -15,9 +15,11 @@ from app.voicelive.events import AudioDelta, ServerEvent, audio_delta, parse_ser
 MAX_HEAD_BYTES: Final = 320
 """What comes before the audio of a delta takes some 200 bytes; the service's ids vary in length."""
 
+SHORT_BYTES: Final = 1024
+"""So short an event costs the full parser no more: captions, and audio deltas below some 12 ms."""
+
 _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
 _TAIL: Final = b'"}'
-_AUDIO_DELTA: Final = b'"response.audio.delta"'
 _DELTA: Final = b',"delta":"'
 
 
@@ -28,7 +30,9 @@ def encode_append(pcm: bytes | memoryview) -> bytes:
 
 def decode_event(data: bytes | memoryview) -> ServerEvent:
     """Read one server event. Raises MalformedEventError."""
-    return fast_audio_delta(data) or parse_server_event(data)
+    if len(data) > SHORT_BYTES and (delta := fast_audio_delta(data)) is not None:
+        return delta
+    return parse_server_event(data)
 
 
 def fast_audio_delta(data: bytes | memoryview) -> AudioDelta | None:
@@ -39,7 +43,8 @@ def fast_audio_delta(data: bytes | memoryview) -> AudioDelta | None:
     escape.
     """
     head = bytes(data[:MAX_HEAD_BYTES])
-    if _AUDIO_DELTA not in head or (at := head.find(_DELTA)) < 0 or data[-2:] != _TAIL:
+    at = head.find(_DELTA)
+    if at < 0 or data[-2:] != _TAIL:
         return None
     try:
         event = orjson.loads(head[:at] + b"}")
