@@ -275,6 +275,7 @@ class VoiceLiveSessionManager:
             self.end(CallEnd(ErrorCode.INTERNAL))
         finally:
             self._no_longer_lost()
+            self._upstream.let_go()
         self._log.info(
             "call.ended",
             reason=str(self._end),

@@ -118,6 +118,12 @@ class Upstream:
         """The caller's connection is lost, perhaps in the middle of a sample."""
         self._caller_audio.break_off()
 
+    def let_go(self) -> None:
+        """The call is over, and told nothing more. It holds this: held by it, both would wait for the garbage
+        collector.
+        """
+        del self._call
+
     def send(self, event: ClientEvent) -> bool:
         """Send an event, or queue it until it can be sent. False when too many wait already."""
         if len(self._events) >= MAX_QUEUED_EVENTS:

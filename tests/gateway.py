@@ -30,7 +30,11 @@ class RawCaller:
     async def next(self) -> bytes | dict[str, Any] | None:
         """The next frame; None when the socket is closed."""
         async with asyncio.timeout(WAIT_S):
-            message = await self.socket.receive()
+            try:
+                message = await self.socket.receive()
+            except aiohttp.ClientConnectionResetError:
+                # The gateway asked whether we are there, and has closed before we could say so.
+                message = await self.socket.receive()
         match message.type:
             case aiohttp.WSMsgType.BINARY:
                 self.frames.append(message.data)

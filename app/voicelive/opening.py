@@ -85,7 +85,11 @@ async def attempt_twice(open_session: Callable[[], Awaitable[Opened]], left_s: C
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,
     )
-    return await attempts(open_session)
+    try:
+        return await attempts(open_session)
+    finally:
+        # It holds methods of what holds it: only the garbage collector would find them.
+        attempts.iter_state.reset()
 
 
 def _pause(state: RetryCallState) -> float:

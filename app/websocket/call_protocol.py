@@ -81,6 +81,7 @@ class CallProtocol(WebSocketsSansIOProtocol):
 
         self._held = b""
         self._begun = False
+        self._done = False
         self._reading = False
         self._parsing = False
         self._flooded = False
@@ -154,6 +155,8 @@ class CallProtocol(WebSocketsSansIOProtocol):
         if self._link is not None:
             self._link.end(LOST)
         self.on_lost()
+        if self._done:
+            self._let_go()
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -366,6 +369,17 @@ class CallProtocol(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         if not self.disconnected and self.close_timer is None and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+        self._done = True
+        if self.disconnected:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Neither side needs this any more: link, receiver and scope hold us, and would wait for the garbage
+        collector.
+        """
+        self._link = self._receiver = self.conn.parser_exc = None
+        self.scope["extensions"] = {}
+        del self.conn.reject
 
     def _rejection(self, status: HTTPStatus | int, text: str) -> Response:
         del text  # ours is in the catalogue

@@ -38,13 +38,21 @@ class DirectLink:
         self.is_open = True
         self.closed: asyncio.Future[int] = loop.create_future()
         self._served: asyncio.Future[int] = loop.create_future()
+        self._error: Exception | None = None
         self._protocol = protocol
         self._transport = transport
 
     async def serve(self, receiver: FrameReceiver) -> int:
         """Deliver frames until the socket is closed."""
         self._protocol.deliver_to(receiver)
-        return await self._served
+        code = await self._served
+        error, self._error = self._error, None
+        if error is None:
+            return code
+        try:
+            raise error
+        finally:
+            del error  # it holds this frame, and all would wait for the garbage collector
 
     def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
@@ -80,7 +88,8 @@ class DirectLink:
             self._transport.abort()
             self.end(LOST)
         elif not self._served.done():
-            self._served.set_exception(error)
+            self._error = error
+            self._served.set_result(LOST)
 
     async def finish(self, texts: Iterable[bytes], close_code: int) -> None:
         """Say this and close. A client that does not answer in the caller's time is dropped."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -90,6 +90,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._forget_deadline()
         if self._release is not None:
             self._release()
+        self._let_go()
 
     def data_received(self, data: bytes) -> None:
         """Like uvicorn's, but for the size of the head and for what follows a request to upgrade."""
@@ -151,6 +152,11 @@ class HttpProtocol(HttpToolsProtocol):
             protocol.on_lost = self._release
             if self._early:
                 protocol.hold(self._early)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Nothing is read any more. Our parser holds us: only the garbage collector would find the two."""
+        self.parser = cast("httptools.HttpRequestParser", None)
 
     # ------------------------------------------------------------------------------------------- deadlines
 
