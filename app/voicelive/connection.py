@@ -147,7 +147,11 @@ class VoiceLiveConnection(picows.WSListener):
         self._receiver = receiver
         try:
             while self._unread:
-                self._push(receiver, self._unread.pop(0))
+                event = self._unread.pop(0)
+                if isinstance(event, MalformedEventError):
+                    receiver.on_malformed(event)
+                else:
+                    receiver.on_event(event)
             if self._code is None:
                 self._transport.underlying_transport.resume_reading()
             while self._code is None:
@@ -238,14 +242,20 @@ class VoiceLiveConnection(picows.WSListener):
         self._transport.disconnect(graceful=False)
 
     def _on_message(self, payload: bytes | memoryview) -> None:
-        event: ServerEvent | MalformedEventError
         try:
             event = decode_event(payload)
         except MalformedEventError as error:
-            event = error
-        if self._receiver is not None:
-            self._push(self._receiver, event)
+            if self._receiver is not None:
+                self._receiver.on_malformed(error)
+            else:
+                self._keep(error)
             return
+        if self._receiver is not None:
+            self._receiver.on_event(event)
+        else:
+            self._keep(event)
+
+    def _keep(self, event: ServerEvent | MalformedEventError) -> None:
         self._unread.append(event)
         self._tell_change()
         if len(self._unread) >= MAX_UNREAD_EVENTS:
@@ -268,12 +278,6 @@ class VoiceLiveConnection(picows.WSListener):
         if frame.fin:
             self._parts = None
             self._on_message(memoryview(parts))
-
-    def _push(self, receiver: EventReceiver, event: ServerEvent | MalformedEventError) -> None:
-        if isinstance(event, MalformedEventError):
-            receiver.on_malformed(event)
-        else:
-            receiver.on_event(event)
 
     def _answer_close(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if not transport.is_close_frame_sent:
