@@ -22,9 +22,12 @@ from app.websocket.client_frames import (
     CONTROL,
     MEDIUM_BINARY,
     MEDIUM_HEAD,
+    UNCOUNTED_BYTES,
     Allowance,
     InvalidFrameError,
     end_of_frame,
+    frame_run,
+    is_counted,
 )
 from app.websocket.direct_link import DirectLink
 from app.websocket.frame_link import EXTENSION, FLOODED, LOST, NO_CODE, FrameReceiver
@@ -40,9 +43,6 @@ MESSAGES_PER_S: Final = 400
 MESSAGES_AT_ONCE: Final = 1_000
 """More than any client of ours sends, even in pieces of 128 samples and after a pause of the network."""
 
-UNCOUNTED_BYTES: Final = 480
-"""A binary message of 10 ms and more is limited as audio, by the call."""
-
 CONTROL_FRAMES_PER_S: Final = 10
 CONTROL_FRAMES_AT_ONCE: Final = 100
 
@@ -54,6 +54,8 @@ CLOSE_TIMEOUT_S: Final = 10.0
 
 HALF_OPEN_CODE: Final = 4408
 """The contract's code for a client that is half-open."""
+
+_TWENTY_MS: Final = MEDIUM_HEAD.pack(MEDIUM_BINARY, 960)
 
 
 class CallProtocol(WebSocketsSansIOProtocol):
@@ -71,10 +73,11 @@ class CallProtocol(WebSocketsSansIOProtocol):
         self._offers_frames = offers_frames
         self._link: DirectLink | None = None
         self._receiver: FrameReceiver | None = None
-        self._usual_head = b""
-        self._usual_bytes = -1
+        self._usual = frame_run(_TWENTY_MS)
+        """A client sends audio in messages of one length."""
+
         self._short_way: Callable[[bytes, bool], None] | None = None
-        """A client sends audio in messages of one length: a read of just one of them needs no parsing.
+        """Who hears a read of just one of them, which needs no parsing.
 
         Set while frames are wanted and the next byte begins a message.
         """
@@ -178,9 +181,13 @@ class CallProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the client: its request first, then frames."""
         hear = self._short_way
-        if hear is not None and len(data) == self._usual_bytes and data.startswith(self._usual_head):
+        if hear is not None and len(data) == self._usual.frame_bytes:
+            head, key, masked = self._usual.split(data)
+            if head != self._usual.head:
+                self._parse(data)
+                return
             try:
-                hear(apply_mask(data[8:], data[4:8]), True)
+                hear(apply_mask(masked, key), True)
             except Exception as error:  # noqa: BLE001 - it is raised by `serve`
                 self._fail(error)
         elif self._reading:
@@ -211,24 +218,25 @@ class CallProtocol(WebSocketsSansIOProtocol):
         start, end = 0, len(data)
         try:
             while start < end and self._reading:
+                receiver = self._receiver
                 kind = length = 0
                 if receiver is not None and end - start >= 8 and self.conn.current_size is None:
                     kind, length = MEDIUM_HEAD.unpack_from(data, start)
                 if receiver is not None and kind == MEDIUM_BINARY:
-                    begin, start = start, start + 8 + length
-                    if start > end:
-                        start = begin
+                    begin, stop = start + 8, start + 8 + length
+                    if stop > end:
                         break
                     if length >= UNCOUNTED_BYTES:
-                        self._usual_head = data[begin : begin + 4]
-                        self._usual_bytes = start - begin
-                    elif not self._messages.take():
+                        self._usual = run = frame_run(data[start : start + 4])
+                        payload, start = run.take(data, start, self.config.ws_max_size)
+                        last_told = run.is_cut_off(data, start)
+                    elif self._messages.take():
+                        payload, start = apply_mask(data[begin:stop], data[begin - 4 : begin]), stop
+                        last_told = start == end
+                    else:
                         self._stop_flood()
                         break
-                    last_told = start == end
-                    receiver.on_binary(
-                        apply_mask(data[begin + 8 : start], data[begin + 4 : begin + 8]), last_told
-                    )
+                    receiver.on_binary(payload, last_told)
                 else:
                     stop_at = self._pass_to_websockets(data, start)
                     if stop_at is None:
@@ -256,7 +264,7 @@ class CallProtocol(WebSocketsSansIOProtocol):
         if stop is None:
             return None
         allowance = self._control_frames if data[start] & CONTROL else self._messages
-        if not allowance.take():
+        if is_counted(data, start, stop) and not allowance.take():
             self._stop_flood()
             return len(data)
         self.conn.receive_data(data[start:stop])

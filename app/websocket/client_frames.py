@@ -2,7 +2,10 @@
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
+
+from websockets.frames import apply_mask  # type: ignore[attr-defined]
 
 BINARY_MESSAGE: Final = 0x82
 """First byte of a binary message in one frame."""
@@ -18,6 +21,11 @@ MEDIUM_BINARY: Final = BINARY_MESSAGE << 8 | 0x80 | 126
 
 CONTROL: Final = 0x08
 """Set in the first byte of pings, pongs and closes."""
+
+UNCOUNTED_BYTES: Final = 480
+"""A binary message of 10 ms and more, in one frame, is limited as audio, by the call."""
+
+_MEDIUM_HEADER_BYTES: Final = 8
 
 
 class InvalidFrameError(Exception):
@@ -47,6 +55,48 @@ def end_of_frame(data: bytes, start: int, max_bytes: int) -> int | None:
     if length > max_bytes:
         raise InvalidFrameError
     return body + length if body + length <= len(data) else None
+
+
+def is_counted(data: bytes, start: int, stop: int) -> bool:
+    """Whether the frame counts as a message: all do but large binary messages in one frame."""
+    return data[start] != BINARY_MESSAGE or stop - start < _MEDIUM_HEADER_BYTES + UNCOUNTED_BYTES
+
+
+class FrameRun:
+    """Large binary messages of one length, as audio comes: those that came together are unmasked together."""
+
+    __slots__ = ("_frame", "frame_bytes", "head", "split")
+
+    def __init__(self, head: bytes) -> None:
+        self.head: Final = head
+        """The first four bytes of each frame: MEDIUM_BINARY and the length."""
+
+        self._frame = struct.Struct(f"4s4s{int.from_bytes(head[2:], 'big')}s")
+        self.frame_bytes: Final = self._frame.size
+        self.split: Final = self._frame.unpack
+        """Head, masking key and masked payload of `frame_bytes` bytes."""
+
+    def take(self, data: bytes, start: int, max_bytes: int) -> tuple[bytes, int]:
+        """The payloads of the frames that follow each other from `start` on, joined, and where they end.
+
+        The first one must be whole, and is taken in any case.
+        """
+        size = self.frame_bytes
+        frames = max(1, min(len(data) - start, max_bytes) // size)
+        payloads = []
+        for head, key, masked in self._frame.iter_unpack(memoryview(data)[start : start + frames * size]):
+            if head != self.head:
+                break
+            payloads.append(apply_mask(masked, key))
+        return b"".join(payloads), start + len(payloads) * size
+
+    def is_cut_off(self, data: bytes, start: int) -> bool:
+        """Whether what is left from `start` on is nothing, or part of one more such frame."""
+        return len(data) - start < self.frame_bytes and self.head.startswith(data[start : start + 4])
+
+
+frame_run = lru_cache(maxsize=64)(FrameRun)
+"""The same one for all clients that send the same length."""
 
 
 class Allowance:

@@ -29,7 +29,9 @@ class FrameReceiver(Protocol):
     """What a link calls. None of these waits; what one raises ends the link."""
 
     def on_binary(self, payload: Payload, last_in_read: bool, /) -> None:
-        """A binary message of the client. A memoryview is valid during this call only.
+        """A binary message of the client, or several that came together, joined.
+
+        A memoryview is valid during this call only.
 
         `last_in_read` is false while more that came with it follows at once. After other messages an empty
         binary one may stand for "that was the last".

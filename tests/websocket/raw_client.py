@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,9 +130,21 @@ class Heard:
     def on_silent(self) -> bool:
         return False
 
+    @property
+    def audio(self) -> bytes:
+        """All binary messages, joined: those that came together may be delivered together."""
+        return b"".join(payload for payload, is_text in self.messages if not is_text)
+
     async def until(self, count: int) -> None:
+        await self._until(lambda: len(self.messages) >= count)
+
+    async def until_audio(self, size: int) -> None:
+        """So many bytes of binary messages have come."""
+        await self._until(lambda: len(self.audio) >= size)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_S):
-            while len(self.messages) < count:
+            while not reached():
                 self.changed.clear()
                 await self.changed.wait()
 

@@ -150,8 +150,8 @@ class TestMessages:
             await client.writer.drain()
             endpoint.before_serve.set()
             client.send(*(frame(BINARY, pcm) for pcm in sent[15:]))
-            await endpoint.heard.until(len(sent))
-        assert [payload for payload, _ in endpoint.heard.messages] == sent
+            await endpoint.heard.until_audio(len(sent) * 960)
+        assert endpoint.heard.audio == b"".join(sent)
 
     async def test_wait_while_reading_is_paused(self, direct: bool) -> None:
         endpoint = Endpoint()
@@ -166,8 +166,40 @@ class TestMessages:
             await asyncio.sleep(0.1)
             assert len(endpoint.heard.messages) <= 2  # over ASGI, one is on its way
             endpoint.link.resume_reading()
-            await endpoint.heard.until(101)
-        assert endpoint.heard.messages[-1] == (bytes([99]) * 960, False)
+            await endpoint.heard.until_audio(101 * 960)
+        assert endpoint.heard.audio.endswith(bytes([98]) * 960 + bytes([99]) * 960)
+
+    async def test_of_one_length_and_others_between_them_keep_their_order(self, direct: bool) -> None:
+        """Runs of equal frames that end anywhere: at a ping, a text, a fragment, another length, a cut."""
+        endpoint = Endpoint()
+        audio = [bytes([number]) * (960 if number % 7 else 482) for number in range(1, 120)]
+        frames = [frame(BINARY, pcm) for pcm in audio]
+        frames[30] += frame(PING, b"hi")
+        frames[50] += frame(TEXT, b"{}")
+        frames[70] = frame(BINARY, audio[70][:500], fin=False) + frame(CONTINUATION, audio[70][500:])
+        stream = b"".join(frames)
+        async with running_app(endpoint.api, direct=direct) as port, raw_client(port) as client:
+            await client.shake_hands()
+            for start in range(0, len(stream), 7_001):
+                client.send(stream[start : start + 7_001])
+                await asyncio.sleep(0)
+            await endpoint.heard.until_audio(sum(map(len, audio)))
+            assert await client.frame() == (PONG, b"hi")
+        assert endpoint.heard.audio == b"".join(audio)
+        said = endpoint.heard.messages.index((b"{}", True))
+        assert sum(len(payload) for payload, _ in endpoint.heard.messages[:said]) == sum(map(len, audio[:51]))
+
+    async def test_that_come_together_are_handed_on_together_up_to_the_longest_message(self) -> None:
+        endpoint = Endpoint()
+        endpoint.before_serve = asyncio.Event()
+        async with running_app(endpoint.api) as port, raw_client(port) as client:
+            await client.shake_hands()
+            client.send(frame(BINARY, b"x" * 960) * 200)
+            await client.writer.drain()
+            endpoint.before_serve.set()
+            await endpoint.heard.until_audio(200 * 960)
+        assert len(endpoint.heard.messages) < 200
+        assert max(len(payload) for payload, _ in endpoint.heard.messages) <= 64 * 1024
 
 
 class TestWhatIsNoWebSocket:
@@ -356,11 +388,11 @@ class TestFloods:
 
     async def test_audio_of_ten_milliseconds_and_more_is_the_calls_matter(self, direct: bool) -> None:
         endpoint = Endpoint()
-        count = call_protocol.MESSAGES_AT_ONCE * 2 if direct else 100
+        count = call_protocol.MESSAGES_AT_ONCE * 2
         async with running_app(endpoint.api, direct=direct) as port, raw_client(port) as client:
             await client.shake_hands()
             client.send(frame(BINARY, b"x" * 480) * count)
-            await endpoint.heard.until(count)
+            await endpoint.heard.until_audio(480 * count)
 
     async def test_before_the_decision_cost_nothing(self, direct: bool) -> None:
         endpoint = Endpoint()
