@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.websocket.client_frames import Allowance, InvalidFrameError, end_of_frame
-from tests.websocket.raw_client import BINARY, frame
+from app.websocket.client_frames import Allowance, InvalidFrameError, end_of_frame, frame_run, is_counted
+from tests.websocket.raw_client import BINARY, CONTINUATION, TEXT, frame
 
 MAX_BYTES = 70_000
 
@@ -21,6 +21,36 @@ def test_a_part_of_one_does_not_end(length: int, data: st.DataObject) -> None:
     one = frame(BINARY, bytes(length))
     cut = data.draw(st.integers(0, len(one) - 1))
     assert end_of_frame(one[:cut], 0, MAX_BYTES) is None
+
+
+@given(st.integers(1, 30), st.integers(480, 1_500), st.integers(1, 20_000), st.data())
+def test_a_run_ends_at_another_frame_at_the_bound_and_at_a_cut(
+    count: int, length: int, max_bytes: int, data: st.DataObject
+) -> None:
+    payloads = [bytes([number]) * length for number in range(count)]
+    one = frame(BINARY, payloads[0])
+    size = len(one)
+    other = frame(BINARY, b"x" * 479)
+    rest = data.draw(st.sampled_from([b"", one[: data.draw(st.integers(1, size - 1))], other]))
+    stream = b"before" + b"".join(frame(BINARY, payload) for payload in payloads) + rest
+    run = frame_run(one[:4])
+    taken, stop = run.take(stream, 6, max_bytes)
+    whole = max(1, min(count, max_bytes // size))
+    assert taken == b"".join(payloads[:whole])
+    assert stop == 6 + whole * size
+    assert run.is_cut_off(stream, stop) == (whole == count and rest is not other)
+
+
+def test_only_large_binary_messages_in_one_frame_are_free() -> None:
+    free = [frame(BINARY, bytes(length)) for length in (480, 960, 65_536)]
+    counted = [
+        *(frame(BINARY, bytes(length)) for length in (0, 1, 125, 479)),
+        frame(TEXT, bytes(960)),
+        frame(BINARY, bytes(960), fin=False),
+        frame(CONTINUATION, bytes(960)),
+    ]
+    assert not any(is_counted(one, 0, len(one)) for one in free)
+    assert all(is_counted(one, 0, len(one)) for one in counted)
 
 
 @pytest.mark.parametrize("length", [MAX_BYTES + 1, 1 << 40, (1 << 64) - 1])
