@@ -305,9 +305,10 @@ class TestFile:
             with pytest.raises(StoreError):
                 await store.redeem(key, permits_late, "a", once, DAY, 0, 0.05)
             slow.set()
-            used = await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S)
-            while used is None:  # until the thread has done what was asked of it before
-                used = await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S)
+            used = None
+            async with asyncio.timeout(10):
+                while used is None:  # until the thread has done what was asked of it before
+                    used = await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S)
             assert used.grant == GRANT
             assert isinstance(used.lease, Lease)
             assert await store.redeem(key, permits, "a", once, DAY, 0, PATIENTLY_S) is None
