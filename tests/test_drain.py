@@ -137,26 +137,30 @@ async def test_the_fast_path_closes_every_call_at_once(signals: list[signal.Sign
 
 
 async def test_calls_that_are_connecting_are_served_or_refused() -> None:
-    """Twenty call while the signal comes; whoever was accepted has a call until the deadline."""
+    """Fifty call when the signal comes; whoever was accepted has a call until the deadline."""
+    answers: asyncio.Queue[str] = asyncio.Queue()
 
-    async def attempt(gateway: RunningGateway, delay_s: float) -> str:
-        await asyncio.sleep(delay_s)
+    async def attempt(gateway: RunningGateway) -> str:
         try:
             async with gateway.caller() as caller:
+                answers.put_nowait("accepted")
                 code = await caller.until_closed()
                 assert_told_and_closed(caller, code)
                 assert caller.of_type("session_started")
                 return "served"
         except aiohttp.WSServerHandshakeError as refused:
+            answers.put_nowait("refused")
             return f"refused with {refused.status}"
 
     async with scripted_voice_live(quiet) as service:
         async with process_of(service.settings(), drain_timeout_s=3) as (process, gateway):
             async with gateway.caller() as first, asyncio.TaskGroup() as tasks:
                 await first.until("session_started")
-                attempts = [tasks.create_task(attempt(gateway, number * 0.01)) for number in range(20)]
-                await asyncio.sleep(0.1)
+                attempts = [tasks.create_task(attempt(gateway)) for _ in range(50)]
+                assert await answers.get() == "accepted"
                 process.process.send_signal(signal.SIGTERM)
+                while await answers.get() == "accepted":
+                    attempts.append(tasks.create_task(attempt(gateway)))
                 assert_told_and_closed(first, await first.until_closed())
             outcomes = {task.result() for task in attempts}
             assert outcomes <= {"served", "refused with 503"}

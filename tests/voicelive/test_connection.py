@@ -212,12 +212,14 @@ class TestDelivery:
             for number in range(500):
                 await session.send({"type": f"event.{number}"})
             await session.socket.send_str("nonsense")
+            sent.set()
             await session.socket.close(code=1001)
 
+        sent = asyncio.Event()
         async with scripted_voice_live(talks) as service:
             connection = await connected(service)
             assert await connection.receive() == OtherEvent("event.0")
-            await asyncio.sleep(0.1)
+            await sent.wait()
             collector = Collector()
             assert await connection.deliver(collector) == 1001
             await connection.close()
