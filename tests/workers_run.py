@@ -1,6 +1,6 @@
 """How two workers share the calls, and what the death of one costs: `python -m tests.workers_run [CALLS]`.
 
-So many calls are also what one address may have: a new call shows that those of the dead worker count no more.
+So many calls are also what one address may have: one more shows that those of the dead worker do not count.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def until_one_more(gateway: RunningGateway, living: list[RawCaller]) -> fl
 
 def main() -> None:
     """Print one line a figure."""
-    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 90
     for name, figure in asyncio.run(run(calls)).items():
         sys.stdout.write(f"{name:46} {figure}\n")
 
