@@ -129,6 +129,10 @@ class CallerLink:
         self._running = False
         self._frames.abandon()
 
+    def drop(self) -> None:
+        """The client is gone, although its connection is not: `run` returns LOST."""
+        self._frames.abandon()
+
     def pause_reading(self) -> None:
         """Let the client wait: nothing more is heard or received."""
         self._frames.pause_reading()

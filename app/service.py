@@ -86,6 +86,7 @@ class VoiceLiveSessionManager:
         """Wakes the call's own task at the end."""
 
         self._link: CallerLink | None = None
+        self._heard_before_busy: int | None = None
         self._lost_at: float | None = None
         self._lost_call: contextlib.ExitStack | None = None
         """A call whose caller is lost counts as live by itself."""
@@ -295,13 +296,25 @@ class VoiceLiveSessionManager:
     def _watch(self, now: float) -> None:
         if self._lost_at is not None and now - self._lost_at > self._settings.resume_window_s:
             self.end(CallEnd(None, caller_left=True))
-        link_busy_since = self._link.busy_since if self._link else None
-        if link_busy_since is not None and now - link_busy_since > SLOW_CONSUMER_S:
-            self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
         if self._link is None:
             self.tick(now)
+        else:
+            self._watch_link(self._link, now)
         self._watch_limits(now)
         self._upstream.watch(now)
+
+    def _watch_link(self, link: CallerLink, now: float) -> None:
+        """Who stays behind for too long is too slow; who is not heard either, and may come back, is gone."""
+        heard_bytes = self._conversation.caller_audio_bytes
+        if link.busy_since is None:
+            self._heard_before_busy = None
+        elif self._heard_before_busy is None:
+            self._heard_before_busy = heard_bytes
+        elif now - link.busy_since > SLOW_CONSUMER_S:
+            if self._resume_token is not None and heard_bytes == self._heard_before_busy:
+                link.drop()
+            else:
+                self.end(CallEnd(ErrorCode.SLOW_CONSUMER))
 
     def _watch_limits(self, now: float) -> None:
         if self._upstream.session is not None:

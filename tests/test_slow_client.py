@@ -5,9 +5,11 @@ import contextlib
 import socket
 
 import pytest
+from structlog.testing import capture_logs
 
 from app import service as gateway_service
 from tests.gateway import running_gateway
+from tests.polling import until
 from tests.scripted_voice_live import ScriptedSession, scripted_voice_live
 from tests.test_service import audio_delta, response_created, response_done
 from tests.virtual_call import speech
@@ -109,3 +111,30 @@ async def test_a_client_that_stays_behind_is_told_so(monkeypatch: pytest.MonkeyP
                 await link.read(READ_EVERY_S)
             await link.read_until(b'"slow_consumer"')
             link.close()
+
+
+async def test_a_client_that_vanishes_while_the_agent_speaks_may_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_service, "SLOW_CONSUMER_S", 1.0)
+
+    async def talks_on(session: ScriptedSession) -> None:
+        await session.configure()
+        await session.receive()
+        await session.send(response_created("resp_1"), audio_delta("resp_1", speech("resp_1", 10_000)))
+        await session.until_closed()
+
+    async with scripted_voice_live(talks_on) as service:
+        with capture_logs() as logged:
+            async with running_gateway(service.settings(resume_window_s=20)) as gateway:
+                link = SlowLink(int(gateway.address.rsplit(":", 1)[1]))
+                await link.open()
+                await link.read_until(b'"resume_token":"')
+                begin = link.received.index(b'"resume_token":"') + len(b'"resume_token":"')
+                await link.read_until(b'"agent_speaking"')
+                token = link.received[begin : link.received.index(b'"', begin)].decode()
+                # A client that reads nothing is told nothing: only the log shows it.
+                await until(lambda: any(line["event"] == "call.caller_lost" for line in logged))
+                async with gateway.caller(protocols=["voice-live.v1", f"resume.{token}"]) as caller:
+                    assert (await caller.until("session_started"))["resumed"] is True
+                link.close()
