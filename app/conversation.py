@@ -29,7 +29,6 @@ from app.messages import (
     PlaybackReport,
     Pong,
     ResumePlayback,
-    ServerMessage,
     SessionStarted,
     Status,
     StatusName,
@@ -38,7 +37,7 @@ from app.messages import (
     UserTranscriptDelta,
     error_message,
 )
-from app.playout import NEVER, HoldReason, InOrder, Playout
+from app.playout import NEVER, HoldReason, Outgoing, Playout
 from app.replies import Replies
 from app.turns import (
     INPUT_TRANSITIONS,
@@ -231,24 +230,18 @@ class Conversation:
             effects += self._agent_silent()
         return self._with_status(effects)
 
-    def release(self, now: float) -> bytes | ServerMessage | None:
+    def release(self, now: float) -> Outgoing | None:
         """The next audio frame or in-order message that may go to the client now, or None."""
-        held = self._playout.release(now)
-        if held is None:
-            return None
-        if not isinstance(held, InOrder):
-            return held.pcm
-        match held.message:
-            case AgentTranscriptDelta():
-                pass
-            case Status():
-                self._replies.announced(held.response_id)
-                self._agent_began()
-                self.status = "agent_speaking"
-                self._due_at = None
-            case _:
-                self._due_at = None
-        return held.message
+        outgoing = self._playout.release(now)
+        if outgoing is None or isinstance(outgoing, bytes):
+            return outgoing
+        if not isinstance(outgoing, AgentTranscriptDelta):
+            self._due_at = None
+        if isinstance(outgoing, Status) and outgoing.response_id is not None:
+            self._replies.announced(outgoing.response_id)
+            self._agent_began()
+            self.status = "agent_speaking"
+        return outgoing
 
     def next_wake_at(self) -> float:
         """When `tick` or `release` must be called at the latest if nothing happens before."""

@@ -31,24 +31,11 @@ class PlayoutOverflowError(Exception):
     """Voice Live generated more than MAX_HELD_BYTES that nobody has heard yet."""
 
 
-# Both are made at every event of Voice Live; to make a frozen one costs twice as much.
-@dataclass(slots=True)
-class AudioFrame:
-    """Agent speech to send now: PCM16 LE, 24 kHz, mono."""
+Outgoing = bytes | ServerMessage
+"""Agent speech to send, PCM16 LE, 24 kHz, mono; or a message between the audio around it."""
 
-    response_id: str
-    pcm: bytes
-
-
-@dataclass(slots=True)
-class InOrder:
-    """A message to send between the audio frames around it."""
-
-    response_id: str
-    message: ServerMessage
-
-
-Held = AudioFrame | InOrder
+Held = tuple[str, Outgoing]
+"""Of which response, and what."""
 
 
 class HoldReason(enum.Enum):
@@ -99,34 +86,36 @@ class Playout:
         most = self._max_frame_bytes
         if size > most:
             for start in range(0, size, most):
-                self._queue.append(AudioFrame(response_id, pcm[start : start + most]))
+                self._queue.append((response_id, pcm[start : start + most]))
         elif size:
-            self._queue.append(AudioFrame(response_id, pcm))
+            self._queue.append((response_id, pcm))
 
     def add_message(self, response_id: str, message: ServerMessage) -> None:
         """Take a message that must come after the audio taken so far."""
-        self._queue.append(InOrder(response_id, message))
+        self._queue.append((response_id, message))
 
-    def release(self, now: float) -> Held | None:
+    def release(self, now: float) -> Outgoing | None:
         """The next thing that may go to the client now, or None while it is held or far enough ahead."""
         if not self._queue or self._held_since is not None:
             return None
         head = self._queue[0]
-        if isinstance(head, AudioFrame):
+        response_id, outgoing = head
+        if isinstance(outgoing, bytes):
             if self._lead_s and self._ends_at - now > self._lead_s + CLOCK_STEP_S:
                 return None
-            self._count_released(head, now)
+            self._count_released(response_id, len(outgoing), now)
         if self._takes_back:
             while self._in_flight and self._in_flight[0][0] <= now:
                 self._in_flight.popleft()
             self._in_flight.append((self._ends_at, head))
-        return self._queue.popleft()
+        self._queue.popleft()
+        return outgoing
 
     def next_release_at(self) -> float:
         """When `release` will have something; NEVER while there is nothing or playout is held."""
         if not self._queue or self._held_since is not None:
             return NEVER
-        paced = isinstance(self._queue[0], AudioFrame) and self._lead_s
+        paced = isinstance(self._queue[0][1], bytes) and self._lead_s
         return self._ends_at - self._lead_s if paced else 0.0
 
     def hold(self, reason: HoldReason, now: float) -> None:
@@ -166,12 +155,13 @@ class Playout:
         clock = now if self._held_since is None else self._held_since
         while self._in_flight and self._in_flight[-1][0] > clock:
             _, held = self._in_flight.pop()
-            track = self._tracks.get(held.response_id)
+            response_id, outgoing = held
+            track = self._tracks.get(response_id)
             if track is None:
                 continue
-            if isinstance(held, AudioFrame):
-                self._held_bytes += len(held.pcm)
-                track.released_bytes -= len(held.pcm)
+            if isinstance(outgoing, bytes):
+                self._held_bytes += len(outgoing)
+                track.released_bytes -= len(outgoing)
                 track.ends_at = clock
             self._queue.appendleft(held)
         self._ends_at = min(self._ends_at, clock)
@@ -183,7 +173,7 @@ class Playout:
 
     def head(self) -> str | None:
         """The response whose audio or message waits first."""
-        return self._queue[0].response_id if self._queue else None
+        return self._queue[0][0] if self._queue else None
 
     def received_ms(self, response_id: str) -> int:
         """How much audio of this response Voice Live has generated so far."""
@@ -209,16 +199,15 @@ class Playout:
 
     def is_released(self, response_id: str) -> bool:
         """Whether nothing of it is held any more."""
-        return not any(held.response_id == response_id for held in self._queue)
+        return not any(held_id == response_id for held_id, _ in self._queue)
 
     def _account(self, response_id: str) -> _Track:
         return self._tracks.get(response_id, _NO_TRACK)
 
-    def _count_released(self, frame: AudioFrame, now: float) -> None:
-        size = len(frame.pcm)
+    def _count_released(self, response_id: str, size: int, now: float) -> None:
         self._held_bytes -= size
         starts_at = max(now, self._ends_at)
         self._ends_at = starts_at + size / (BYTES_PER_MS * 1000)
-        track = self._tracks[frame.response_id]
+        track = self._tracks[response_id]
         track.released_bytes += size
         track.ends_at = self._ends_at

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from app.conversation import Conversation
 from app.messages import ClearPlayback, ResumePlayback, Status
-from app.playout import AudioFrame, Playout
+from app.playout import Playout
 from app.replies import Replies
 from app.turns import Cleared, Draining, Effect, Generating, Reply, Send
 from app.voicelive import events as service
@@ -125,8 +125,8 @@ def responses_are_mixed(patch: pytest.MonkeyPatch) -> None:
 
     def add_audio(self: Playout, response_id: str, pcm: bytes) -> None:
         original(self, response_id, pcm)
-        frames = [held for held in self._queue if isinstance(held, AudioFrame)]
-        others = [held for held in self._queue if not isinstance(held, AudioFrame)]
+        frames = [held for held in self._queue if isinstance(held[1], bytes)]
+        others = [held for held in self._queue if not isinstance(held[1], bytes)]
         self._queue.clear()
         self._queue.extend([*others, *frames])
 
