@@ -1,6 +1,7 @@
 """A Voice Live that does exactly what a test says, on a real socket."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -106,15 +107,14 @@ class ScriptedVoiceLive:
         if self.refuse_with is not None and (refusal := self.refuse_with(request)) is not None:
             return refusal
         socket = web.WebSocketResponse(max_msg_size=16 * 1024 * 1024)
-        await socket.prepare(request)
-        self.sessions += 1
-        try:
-            if self.script is not None:
-                await self.script(ScriptedSession(socket, request))
-        except ConnectionError:
-            pass
-        finally:
-            self.sessions -= 1
+        with contextlib.suppress(ConnectionError):
+            await socket.prepare(request)
+            self.sessions += 1
+            try:
+                if self.script is not None:
+                    await self.script(ScriptedSession(socket, request))
+            finally:
+                self.sessions -= 1
         return socket
 
 
