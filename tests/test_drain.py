@@ -13,6 +13,7 @@ import pytest
 from app.config import Settings
 from tests import drain_run
 from tests.gateway import RawCaller, RunningGateway
+from tests.polling import until
 from tests.processes import PYTHON_APP_MAIN, VOICE_LIVE_SERVE, GatewayProcess, gateway_process
 from tests.scripted_voice_live import ScriptedSession, scripted_voice_live
 
@@ -200,3 +201,16 @@ async def test_a_lost_call_may_come_back_while_draining() -> None:
                 await caller.send(type="end")
                 assert await caller.until_closed() == 1000
             assert await exit_status(process) == 0
+
+
+async def test_a_gateway_that_is_killed_leaves_no_session_that_costs_money() -> None:
+    async with scripted_voice_live(quiet) as service:
+        async with process_of(service.settings()) as (process, gateway), contextlib.AsyncExitStack() as stack:
+            callers = [await stack.enter_async_context(gateway.caller()) for _ in range(5)]
+            for caller in callers:
+                await caller.until("session_started")
+            assert service.sessions == 5
+            process.process.send_signal(signal.SIGKILL)
+            assert {await caller.until_closed() for caller in callers} == {1006}
+            await until(lambda: service.sessions == 0)
+            assert await exit_status(process) == -signal.SIGKILL
