@@ -282,10 +282,10 @@ class TestClosing:
         async def serve(websocket: WebSocket) -> None:
             await websocket.accept()
             link = link_of(websocket)
-            serving = asyncio.create_task(link.serve(endpoint.heard))
-            await endpoint.heard.until(1)
-            serving.cancel()
-            await asyncio.wait([serving])
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(link.serve(endpoint.heard))
+                await endpoint.heard.until(1)
+                serving.cancel()
             link.send_bytes(b"audio")
             await link.finish([b"one", b"two"], 4410)
             finished.set()
